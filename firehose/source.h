@@ -1,10 +1,10 @@
 /*
  * Where a delivery's records come from, and where DirectPut's records go: the two interfaces through which the firehose
- * reaches the log without knowing it. The daemon's main implements both over broker/log (a stream's shards); the simulator
- * implements them too. One loop.
+ * reaches the log without knowing it. The daemon's main implements both over broker/log (a stream's shards); the
+ * simulator implements them too. One loop.
  *
- * A source has parts (a stream's shards), each with its own counters. Blocks come in order; a part may end (closed shard) and
- * new parts may appear (resharding).
+ * A source has parts (a stream's shards), each with its own counters. Blocks come in order; a part may end (closed
+ * shard) and new parts may appear (resharding).
  */
 #ifndef SLUICE_FIREHOSE_SOURCE_H
 #define SLUICE_FIREHOSE_SOURCE_H
@@ -33,7 +33,7 @@ struct source_read {
     uint64_t next_counter; /* with ST_TRIMMED: the oldest counter there is */
     uint32_t block_count;  /* 0 with status 0: nothing synced there yet; wake will tell */
     struct source_block block[SOURCE_BLOCKS_MAX];
-    void *state[8];        /* the implementation's */
+    void *state[8]; /* the implementation's */
 };
 
 struct source_wake {
@@ -60,7 +60,8 @@ struct source_ops {
     void (*release)(struct source *s, struct source_block *b);
     void (*wake)(struct source *s, struct source_wake *w);
     void (*wake_cancel)(struct source *s, struct source_wake *w);
-    /* Everything of `part` below `counter` is delivered for good: retention (or, for DirectPut, trimming) may take it. */
+    /* Everything of `part` below `counter` is delivered for good: retention (or, for DirectPut, trimming) may take it.
+     */
     void (*delivered)(struct source *s, uint64_t part, uint64_t counter);
 };
 

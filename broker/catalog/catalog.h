@@ -1,14 +1,14 @@
 /*
- * The catalog: what exists. Streams, shards, delivery streams (consumers, tags, policies join later). SQLite behind this
- * header (catalog_sqlite.c) and an in-memory twin (catalog_memory.c) for the simulator and unit tests, under one contract
- * suite. Every change is one transaction: atomic, durable when the call returns.
+ * The catalog: what exists. Streams, shards, delivery streams (consumers, tags, policies join later). SQLite behind
+ * this header (catalog_sqlite.c) and an in-memory twin (catalog_memory.c) for the simulator and unit tests, under one
+ * contract suite. Every change is one transaction: atomic, durable when the call returns.
  *
- * Threads: the calls block, so the daemon makes them from worker jobs; a handle may be used by any thread, one call at a
- * time is let in (the handle has its own lock, off the data path). Start-up reads everything once; afterwards the loops
- * serve from their own snapshot and the catalog is only written.
+ * Threads: the calls block, so the daemon makes them from worker jobs; a handle may be used by any thread, one call at
+ * a time is let in (the handle has its own lock, off the data path). Start-up reads everything once; afterwards the
+ * loops serve from their own snapshot and the catalog is only written.
  *
- * Uids (streams, shards, delivery streams) come from one counter and are never used again, also after a deletion: folders
- * and object names are made of them.
+ * Uids (streams, shards, delivery streams) come from one counter and are never used again, also after a deletion:
+ * folders and object names are made of them.
  */
 #ifndef SLUICE_CATALOG_CATALOG_H
 #define SLUICE_CATALOG_CATALOG_H
@@ -67,21 +67,22 @@ struct catalog_delivery {
     const char *settings_json; /* the rest: destination, buffering, ...; owned by the catalog's answer */
 };
 
-/* Opens (and creates, and migrates from an older schema version) the database at `path`. ST_VERSION: made by a newer sluice;
- * ST_CORRUPT: SQLite cannot read it. Fills `e`. */
+/* Opens (and creates, and migrates from an older schema version) the database at `path`. ST_VERSION: made by a newer
+ * sluice; ST_CORRUPT: SQLite cannot read it. Fills `e`. */
 int catalog_open_sqlite(const char *path, struct catalog **out, struct err *e) must_use;
 int catalog_open_memory(struct catalog **out) must_use;
 /* NULL is allowed. */
 void catalog_close(struct catalog *c);
 
-/* Everything there is, for start-up. Return non-zero from a visitor to stop with that value. Pointers live for the call. */
+/* Everything there is, for start-up. Return non-zero from a visitor to stop with that value. Pointers live for the
+ * call. */
 int catalog_each_stream(struct catalog *c, int (*visit)(void *ctx, const struct catalog_stream *s), void *ctx) must_use;
 int catalog_each_shard(struct catalog *c, int (*visit)(void *ctx, const struct catalog_shard *s), void *ctx) must_use;
 int catalog_each_delivery(struct catalog *c, int (*visit)(void *ctx, const struct catalog_delivery *d),
                           void *ctx) must_use;
 
-/* Adds a stream and its first shards in one transaction; fills in the uids of both. ST_EXISTS if a stream of that name exists (in
- * any status). */
+/* Adds a stream and its first shards in one transaction; fills in the uids of both. ST_EXISTS if a stream of that name
+ * exists (in any status). */
 int catalog_stream_add(struct catalog *c, struct catalog_stream *s, struct catalog_shard *shards,
                        uint32_t shard_count) must_use;
 /* Rewrites a stream's row (found by uid; name and uid cannot change). ST_NOT_FOUND. */
@@ -101,8 +102,8 @@ int catalog_delivery_add(struct catalog *c, struct catalog_delivery *d) must_use
 int catalog_delivery_update(struct catalog *c, const struct catalog_delivery *d) must_use;
 int catalog_delivery_remove(struct catalog *c, uint64_t uid) must_use;
 
-/* Small values of the daemon itself, such as the data directory's uid. ST_NOT_FOUND. `out` gets at most `cap` bytes, *out_len
- * the length. */
+/* Small values of the daemon itself, such as the data directory's uid. ST_NOT_FOUND. `out` gets at most `cap` bytes,
+ * *out_len the length. */
 int catalog_value_get(struct catalog *c, const char *key, void *out, size_t cap, size_t *out_len) must_use;
 int catalog_value_put(struct catalog *c, const char *key, struct slice value) must_use;
 

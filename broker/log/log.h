@@ -1,18 +1,17 @@
 /*
- * The log: bytes in order, durably. It knows shards by uid, records by counter; no stream, no HTTP. One `struct log` a loop;
- * every call is made on that loop's thread and every completion comes there. What the files look like: docs/FORMAT.md and
- * common/frame. The rules: storage.md.
+ * The log: bytes in order, durably. It knows shards by uid, records by counter; no stream, no HTTP. One `struct log` a
+ * loop; every call is made on that loop's thread and every completion comes there. What the files look like:
+ * docs/FORMAT.md and common/frame. The rules: storage.md.
  *
  * Invariants
  *  G1. An append's `done` with status 0 means: its records are on stable storage (sync: batch), in the order of the
  *      log_append calls on that shard, with consecutive counters.
- *  G2. After an append failed with a disk error nothing later on that shard is acknowledged before it was reopened from disk.
- *  G3. A reader sees a record once it is visible (log_visibility), never before, and sees the same record under that
- *      counter for ever, until retention takes it.
- *  G4. Bytes that fail a checksum are never served; damage below what was synced quarantines the shard, and only the shard.
- *  G5. Memory: the tail cache and the write buffers are one pool of chunks with a fixed budget; when nothing in it can be
- *      given up, log_append says ST_THROTTLED.
- *  G6. An idle shard has no open file, no timer and no buffer.
+ *  G2. After an append failed with a disk error nothing later on that shard is acknowledged before it was reopened from
+ * disk. G3. A reader sees a record once it is visible (log_visibility), never before, and sees the same record under
+ * that counter for ever, until retention takes it. G4. Bytes that fail a checksum are never served; damage below what
+ * was synced quarantines the shard, and only the shard. G5. Memory: the tail cache and the write buffers are one pool
+ * of chunks with a fixed budget; when nothing in it can be given up, log_append says ST_THROTTLED. G6. An idle shard
+ * has no open file, no timer and no buffer.
  */
 #ifndef SLUICE_LOG_LOG_H
 #define SLUICE_LOG_LOG_H
@@ -26,17 +25,18 @@ struct log_shard;
 enum log_sync { LOG_SYNC_BATCH, LOG_SYNC_INTERVAL, LOG_SYNC_NEVER };
 
 struct log_options {
-    const char *dir;             /* the data directory; the log owns journal/ and shards/ in it */
+    const char *dir; /* the data directory; the log owns journal/ and shards/ in it */
     enum log_sync sync;
-    uint32_t sync_interval_ms;   /* for INTERVAL */
-    uint64_t journal_bytes;      /* size of a journal file; 0 = 64 MiB */
-    uint64_t segment_bytes_min;  /* 0 = 1 MiB */
-    uint64_t segment_bytes_max;  /* 0 = 64 MiB */
-    uint64_t cache_bytes;        /* chunk pool a loop: write buffers and tail cache; 0 = 128 MiB */
-    uint32_t direct_bytes;       /* pending bytes from which a shard writes straight to its segment; 0 = 256 KiB */
-    uint64_t disk_reserve_bytes; /* below this much free space appends get ST_RESERVE; UINT64_MAX = 5% of the file system */
-    uint32_t mark_after_ms;      /* 0 = 100 */
-    bool skip_sync_canary;       /* for the simulator's canary only: acknowledge without syncing */
+    uint32_t sync_interval_ms;  /* for INTERVAL */
+    uint64_t journal_bytes;     /* size of a journal file; 0 = 64 MiB */
+    uint64_t segment_bytes_min; /* 0 = 1 MiB */
+    uint64_t segment_bytes_max; /* 0 = 64 MiB */
+    uint64_t cache_bytes;       /* chunk pool a loop: write buffers and tail cache; 0 = 128 MiB */
+    uint32_t direct_bytes;      /* pending bytes from which a shard writes straight to its segment; 0 = 256 KiB */
+    uint64_t
+        disk_reserve_bytes; /* below this much free space appends get ST_RESERVE; UINT64_MAX = 5% of the file system */
+    uint32_t mark_after_ms; /* 0 = 100 */
+    bool skip_sync_canary;  /* for the simulator's canary only: acknowledge without syncing */
 };
 
 /* ---- opening and closing ---------------------------------------------------------------------------------------- */
@@ -63,8 +63,8 @@ struct log_open {
     size_t live_count;
     void *private;
 };
-/* `o` until done. Errors: -EACCES, -ENOSPC, -EIO, ST_VERSION, ST_CORRUPT (a journal that cannot be told), with the file's name
- * in err. Damage in one shard's files does not fail the opening: it quarantines the shard. */
+/* `o` until done. Errors: -EACCES, -ENOSPC, -EIO, ST_VERSION, ST_CORRUPT (a journal that cannot be told), with the
+ * file's name in err. Damage in one shard's files does not fail the opening: it quarantines the shard. */
 void log_open(struct log_open *o);
 
 /* Finishes what is in flight, writes the last mark and checkpoint, closes. Appends from now on get ST_CLOSED. */
@@ -77,8 +77,8 @@ void log_close(struct log *log, struct log_close *c);
 
 /* ---- shards ----------------------------------------------------------------------------------------------------- */
 
-/* Makes a shard known; no disk is touched before its first record. `uid` was never used before (the catalog sees to it).
- * -ENOMEM, ST_EXISTS. */
+/* Makes a shard known; no disk is touched before its first record. `uid` was never used before (the catalog sees to
+ * it). -ENOMEM, ST_EXISTS. */
 int log_shard_create(struct log *log, uint64_t uid, struct log_shard **out) must_use;
 /* NULL if there is none. */
 struct log_shard *log_shard_find(struct log *log, uint64_t uid);
@@ -101,7 +101,7 @@ struct log_shard_info {
     uint64_t synced_counter;     /* the firehose sees counters below this */
     struct wall_ms last_arrival; /* of the newest block; 0 if none */
     uint64_t disk_bytes;
-    char trouble[160];           /* file, offset and cause if not OK, else "" */
+    char trouble[160]; /* file, offset and cause if not OK, else "" */
 };
 void log_shard_info(const struct log_shard *shard, struct log_shard_info *out);
 
@@ -119,9 +119,9 @@ struct log_append {
     struct log_shard *shard;
 };
 
-/* Copies the records into the shard's pending block; all or none. They travel with whatever else arrives in this iteration (one
- * round, one sync). 0: `done` will come. Otherwise nothing was taken and `done` will not come: ST_THROTTLED (budget), ST_RESERVE
- * (disk), ST_FENCED, ST_QUARANTINED, ST_CLOSED. */
+/* Copies the records into the shard's pending block; all or none. They travel with whatever else arrives in this
+ * iteration (one round, one sync). 0: `done` will come. Otherwise nothing was taken and `done` will not come:
+ * ST_THROTTLED (budget), ST_RESERVE (disk), ST_FENCED, ST_QUARANTINED, ST_CLOSED. */
 int log_append(struct log_shard *shard, const struct block_record *records, uint32_t count,
                struct log_append *a) must_use;
 
@@ -148,8 +148,10 @@ struct log_read {
     uint32_t blocks_max; /* 1..LOG_READ_BLOCKS_MAX */
     enum log_visibility visibility;
     /* out: */
-    int status; /* 0; ST_TRIMMED (from_counter lies before first_counter), ST_QUARANTINED (damage there), ST_CLOSED, -EIO, ... */
-    uint32_t block_count; /* 0 with status 0: nothing there yet. The first block holds from_counter, maybe not as its first */
+    int status; /* 0; ST_TRIMMED (from_counter lies before first_counter), ST_QUARANTINED (damage there), ST_CLOSED,
+                   -EIO, ... */
+    uint32_t block_count; /* 0 with status 0: nothing there yet. The first block holds from_counter, maybe not as its
+                             first */
     struct log_block block[LOG_READ_BLOCKS_MAX];
     bool from_cache;
     /* private: */
@@ -157,7 +159,8 @@ struct log_read {
     struct list link;
     void *state;
 };
-/* `done` may come in this same iteration but not inside the call. Cancel by log_read_cancel: `done` comes with -ECANCELED. */
+/* `done` may come in this same iteration but not inside the call. Cancel by log_read_cancel: `done` comes with
+ * -ECANCELED. */
 void log_read(struct log_shard *shard, struct log_read *r);
 void log_read_cancel(struct log_read *r);
 
@@ -173,8 +176,8 @@ struct log_seek {
 };
 void log_seek(struct log_shard *shard, struct log_seek *s);
 
-/* One-shot: `woken` is called (from the loop, never inside log_watch) once a record with a counter >= `counter` is visible, or the
- * shard is removed, fenced or closed. Costs nothing while nothing happens. */
+/* One-shot: `woken` is called (from the loop, never inside log_watch) once a record with a counter >= `counter` is
+ * visible, or the shard is removed, fenced or closed. Costs nothing while nothing happens. */
 struct log_watch {
     void (*woken)(struct log_watch *w);
     uint64_t counter;
@@ -193,8 +196,8 @@ struct log_retention {
 };
 void log_shard_retain(struct log_shard *shard, const struct log_retention *retention);
 
-/* Holds back retention by time from `counter` on (a delivery still needs it); retention by size and the disk reserve win over it,
- * and each record lost that way is counted in log_stats.forced_loss_records and told once by `lost`. */
+/* Holds back retention by time from `counter` on (a delivery still needs it); retention by size and the disk reserve
+ * win over it, and each record lost that way is counted in log_stats.forced_loss_records and told once by `lost`. */
 struct log_need {
     uint64_t counter; /* raise it as the delivery commits; then call log_need_moved */
     void (*lost)(struct log_need *n, uint64_t from_counter, uint64_t to_counter);

@@ -1,7 +1,7 @@
 /*
  * A bump allocator for what lives as long as one request: allocate freely, free all at once. It grows by chunks up to a
- * limit; past the limit it returns NULL, which the caller answers as a designed refusal. arena_reset keeps the first chunk,
- * so that a reused arena does not touch malloc. One thread.
+ * limit; past the limit it returns NULL, which the caller answers as a designed refusal. arena_reset keeps the first
+ * chunk, so that a reused arena does not touch malloc. One thread.
  */
 #ifndef SLUICE_BASE_ARENA_H
 #define SLUICE_BASE_ARENA_H

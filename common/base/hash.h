@@ -18,8 +18,8 @@ static inline uint64_t hash_u64(uint64_t x)
 }
 
 /*
- * A map from bytes to a pointer, open addressing, grows by doubling. Keys are borrowed: they must live and stay the same
- * while they are in the map (usually they lie in the object pointed to). One thread.
+ * A map from bytes to a pointer, open addressing, grows by doubling. Keys are borrowed: they must live and stay the
+ * same while they are in the map (usually they lie in the object pointed to). One thread.
  */
 struct hashmap_slot;
 struct hashmap {

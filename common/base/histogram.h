@@ -1,6 +1,7 @@
 /*
- * A log-linear histogram of non-negative integers (16 sub-buckets a power of two: error below 6.25 %). Recording is a few
- * instructions and allocates nothing. One writer; a reader on another thread may see a sum slightly behind its buckets.
+ * A log-linear histogram of non-negative integers (16 sub-buckets a power of two: error below 6.25 %). Recording is a
+ * few instructions and allocates nothing. One writer; a reader on another thread may see a sum slightly behind its
+ * buckets.
  */
 #ifndef SLUICE_BASE_HISTOGRAM_H
 #define SLUICE_BASE_HISTOGRAM_H

@@ -74,7 +74,7 @@ static inline void list_splice_back(struct list *to, struct list *from)
 }
 
 #define LIST_FOREACH(it, l) for (struct list *it = (l)->next; it != (l); it = it->next)
-#define LIST_FOREACH_SAFE(it, l)                                                                                       \
+#define LIST_FOREACH_SAFE(it, l) \
     for (struct list *it = (l)->next, *it##_next = it->next; it != (l); it = it##_next, it##_next = it->next)
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * A bounded pool of equal objects: get and put are O(1) and touch no malloc once a slab exists. Running out (the limit, or
- * memory) returns NULL, which the caller answers as a designed refusal. Objects come zeroed. One thread.
+ * A bounded pool of equal objects: get and put are O(1) and touch no malloc once a slab exists. Running out (the limit,
+ * or memory) returns NULL, which the caller answers as a designed refusal. Objects come zeroed. One thread.
  */
 #ifndef SLUICE_BASE_POOL_H
 #define SLUICE_BASE_POOL_H

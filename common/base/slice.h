@@ -72,7 +72,8 @@ static inline size_t slice_find(struct slice s, uint8_t c)
 /* Without leading and trailing spaces and tabs. */
 struct slice slice_trim(struct slice s);
 
-/* Parses all of `s` as an unsigned decimal (1..20 digits, no sign, no space). False on anything else, *out untouched. */
+/* Parses all of `s` as an unsigned decimal (1..20 digits, no sign, no space). False on anything else, *out untouched.
+ */
 bool slice_parse_u64(struct slice s, uint64_t *out);
 
 #endif

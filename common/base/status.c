@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* strerrorname_np, strerrordesc_np: thread-safe and without a locale */
+/* strerrorname_np and strerrordesc_np: thread-safe, and without a locale. */
 #include "common/base/status.h"
 
 #include <stdio.h>
@@ -9,8 +9,8 @@ const char *status_name(int status)
     switch (status) {
     case ST_OK:
         return "ST_OK";
-#define STATUS_CASE(name, value, text)                                                                                 \
-    case name:                                                                                                         \
+#define STATUS_CASE(name, value, text) \
+    case name:                         \
         return #name;
         STATUS_TABLE(STATUS_CASE)
 #undef STATUS_CASE
@@ -26,8 +26,8 @@ const char *status_text(int status)
     switch (status) {
     case ST_OK:
         return "success";
-#define STATUS_CASE(name, value, text)                                                                                 \
-    case name:                                                                                                         \
+#define STATUS_CASE(name, value, text) \
+    case name:                         \
         return text;
         STATUS_TABLE(STATUS_CASE)
 #undef STATUS_CASE

@@ -1,6 +1,7 @@
 /*
- * The block: records of one shard, as they come from a producer, lie on disk, sit in the tail cache, are read back and feed
- * the firehose. Record i of a block has counter base + i. Little-endian. Source: storage.md, "Two headers, one payload".
+ * The block: records of one shard, as they come from a producer, lie on disk, sit in the tail cache, are read back and
+ * feed the firehose. Record i of a block has counter base + i. Little-endian. Source: storage.md, "Two headers, one
+ * payload".
  *
  *  offset size  field
  *       0    4  magic "SBLK"
@@ -35,7 +36,7 @@
 #include "common/base/status.h"
 
 #define BLOCK_HEADER_BYTES      72u
-#define BLOCK_RECORD_BYTES      8u /* before each record's key */
+#define BLOCK_RECORD_BYTES      8u         /* before each record's key */
 #define BLOCK_PAYLOAD_BYTES_MAX (1u << 20) /* unless a single record is larger */
 
 enum block_codec { BLOCK_CODEC_NONE = 0, BLOCK_CODEC_ZSTD = 1 };

@@ -68,8 +68,8 @@ static inline uint64_t frame_space(uint32_t stored_bytes)
 
 /* Writes the 128 header bytes; returns the header's CRC, which the next frame takes as previous_crc. */
 uint32_t frame_header_write(uint8_t to[FRAME_HEADER_BYTES], const struct frame_header *h);
-/* Reads a header and checks magic, version, flags and header CRC, nothing else. ST_TORN (too few bytes), ST_CORRUPT, ST_VERSION.
- * *out_crc is the header's CRC. */
+/* Reads a header and checks magic, version, flags and header CRC, nothing else. ST_TORN (too few bytes), ST_CORRUPT,
+ * ST_VERSION. *out_crc is the header's CRC. */
 int frame_header_read(struct slice from, struct frame_header *out, uint32_t *out_crc) must_use;
 
 /* What is known of a file before it is scanned. */
@@ -92,19 +92,19 @@ enum frame_verdict {
 
 struct frame_scan {
     struct frame_context context;
-    uint64_t position;    /* where the next frame is expected */
+    uint64_t position; /* where the next frame is expected */
     uint32_t previous_crc;
-    uint32_t open_epoch;  /* of the last frame: an older one after it is stale */
-    uint64_t end;         /* behind the last good frame */
-    uint64_t durable_to;  /* the greatest durable_to seen */
-    bool broken;          /* the chain has ended; looking for evidence beyond `end` */
-    bool damaged;         /* what ended it looks like a write that never completed, or damage; not zeros or stale bytes */
+    uint32_t open_epoch; /* of the last frame: an older one after it is stale */
+    uint64_t end;        /* behind the last good frame */
+    uint64_t durable_to; /* the greatest durable_to seen */
+    bool broken;         /* the chain has ended; looking for evidence beyond `end` */
+    bool damaged; /* what ended it looks like a write that never completed, or damage; not zeros or stale bytes */
 };
 
 enum frame_step {
     FRAME_STEP_FRAME, /* *out_header and *out_body (borrowed from the window) hold a good frame at *out_offset */
-    FRAME_STEP_MORE,  /* feed a window that starts at scan->position (or fewer bytes of it than needed were given): at least
-                         *out_need bytes, or all up to the end of the file with `last` set */
+    FRAME_STEP_MORE,  /* feed a window that starts at scan->position (or fewer bytes of it than needed were given): at
+                       *least  out_need bytes, or all up to the end of the file with `last` set */
     FRAME_STEP_DONE   /* ask frame_scan_verdict */
 };
 
@@ -112,8 +112,9 @@ enum frame_step {
 void frame_scan_init(struct frame_scan *scan, const struct frame_context *context, uint64_t position,
                      uint32_t previous_crc);
 /* `window` holds the file's bytes from scan->position on; `last`: the file ends with it. */
-enum frame_step frame_scan_step(struct frame_scan *scan, struct slice window, bool last, struct frame_header *out_header,
-                                struct slice *out_body, uint64_t *out_offset, size_t *out_need);
+enum frame_step frame_scan_step(struct frame_scan *scan, struct slice window, bool last,
+                                struct frame_header *out_header, struct slice *out_body, uint64_t *out_offset,
+                                size_t *out_need);
 enum frame_verdict frame_scan_verdict(const struct frame_scan *scan);
 
 #endif

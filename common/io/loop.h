@@ -3,8 +3,8 @@
  * thread or a child process goes through this header, so that the same code runs on io_uring (loop_uring.c), on libuv
  * (loop_libuv.c, where io_uring is blocked) and on the deterministic simulator (tests/sim), under one contract suite.
  *
- * Shape: completion-based. The caller embeds an io_op (or io_timer, net_conn, ...) in a struct of its own, submits it and
- * gets it back through its `done` function. No call blocks; no call allocates after start-up.
+ * Shape: completion-based. The caller embeds an io_op (or io_timer, net_conn, ...) in a struct of its own, submits it
+ * and gets it back through its `done` function. No call blocks; no call allocates after start-up.
  *
  * Invariants
  *  L1. A loop belongs to the thread that runs it. Only loop_post and loop_stop may be called from another thread.
@@ -13,12 +13,11 @@
  *      are. An op is submitted at most once at a time; in `done` it may be submitted again or freed.
  *  L4. Every submitted op is completed exactly once, also when cancelled (-ECANCELED, or its real result if that was
  *      faster) and also when the loop is stopping.
- *  L5. Reads and writes are completed in full by this layer (it submits the rest after a short transfer): a write's result
- *      is its length or an error; a read's is its length, or less at the end of the file only.
- *  L6. An operation is ordered after another only if it is submitted after that one's `done`. In particular a datasync
- *      covers exactly the writes that were done before it was submitted.
- *  L7. Deferred functions (loop_defer) run at the end of the iteration, after all completions that were ready: this is
- *      where group commit gathers its round.
+ *  L5. Reads and writes are completed in full by this layer (it submits the rest after a short transfer): a write's
+ * result is its length or an error; a read's is its length, or less at the end of the file only. L6. An operation is
+ * ordered after another only if it is submitted after that one's `done`. In particular a datasync covers exactly the
+ * writes that were done before it was submitted. L7. Deferred functions (loop_defer) run at the end of the iteration,
+ * after all completions that were ready: this is where group commit gathers its round.
  */
 #ifndef SLUICE_IO_LOOP_H
 #define SLUICE_IO_LOOP_H
@@ -88,11 +87,11 @@ struct io_file {
 enum io_open_flags {
     IO_READ = 1,
     IO_WRITE = 2,
-    IO_CREATE = 4,  /* mode 0600 */
-    IO_EXCL = 8,    /* with IO_CREATE: -EEXIST if it is there */
+    IO_CREATE = 4, /* mode 0600 */
+    IO_EXCL = 8,   /* with IO_CREATE: -EEXIST if it is there */
     IO_TRUNC = 16,
-    IO_DIRECT = 32, /* O_DIRECT: buffers, lengths and offsets in multiples of IO_ALIGN. Where the file system refuses it, the
-                       open goes on buffered, and IO_RESULT_BUFFERED is set in op->flags_out */
+    IO_DIRECT = 32, /* O_DIRECT: buffers, lengths and offsets in multiples of IO_ALIGN. Where the file system refuses
+                       it, the open goes on buffered, and IO_RESULT_BUFFERED is set in op->flags_out */
     IO_PUBLIC = 64, /* with IO_CREATE: mode 0644 */
 };
 #define IO_RESULT_BUFFERED 1u
@@ -133,11 +132,11 @@ void io_write(struct loop *loop, struct io_op *op, struct io_file file, const vo
 /* the sum of the lengths. The iovec array must live until done. At most 64 entries. */
 void io_writev(struct loop *loop, struct io_op *op, struct io_file file, const struct iovec *iov, uint32_t count,
                uint64_t offset);
-/* 0: data and the metadata needed to read it are on stable storage (fdatasync). After an error the caller must assume the
- * unsynced data lost (reliability.md); it must not simply try again. */
+/* 0: data and the metadata needed to read it are on stable storage (fdatasync). After an error the caller must assume
+ * the unsynced data lost (reliability.md); it must not simply try again. */
 void io_datasync(struct loop *loop, struct io_op *op, struct io_file file);
-/* 0: the range has disk space and the file is at least offset + length long (fallocate). -EOPNOTSUPP where the file system
- * cannot. */
+/* 0: the range has disk space and the file is at least offset + length long (fallocate). -EOPNOTSUPP where the file
+ * system cannot. */
 void io_allocate(struct loop *loop, struct io_op *op, struct io_file file, uint64_t offset, uint64_t length);
 /* 0. */
 void io_truncate(struct loop *loop, struct io_op *op, struct io_file file, uint64_t length);
@@ -145,7 +144,8 @@ void io_truncate(struct loop *loop, struct io_op *op, struct io_file file, uint6
 void io_size(struct loop *loop, struct io_op *op, struct io_file file);
 /* 0. Atomic replacement of `to`. Durable after io_sync_dir of the folder(s). */
 void io_rename(struct loop *loop, struct io_op *op, const char *from, const char *to);
-/* 0. Fails with -EEXIST instead of replacing `to` (hard link + unlink where the file system has no RENAME_NOREPLACE). */
+/* 0. Fails with -EEXIST instead of replacing `to` (hard link + unlink where the file system has no RENAME_NOREPLACE).
+ */
 void io_rename_new(struct loop *loop, struct io_op *op, const char *from, const char *to);
 void io_unlink(struct loop *loop, struct io_op *op, const char *path);
 /* 0, mode 0700. -EEXIST if it is there. */
@@ -167,7 +167,8 @@ struct io_names {
 };
 void io_names_free(struct io_names *names);
 
-/* Memory for IO_DIRECT: aligned to IO_ALIGN, length rounded up. NULL without memory. Free with io_buffer_free. Any thread. */
+/* Memory for IO_DIRECT: aligned to IO_ALIGN, length rounded up. NULL without memory. Free with io_buffer_free. Any
+ * thread. */
 void *io_buffer_alloc(size_t len) must_use;
 void io_buffer_free(void *buf);
 
@@ -180,8 +181,8 @@ struct net_listener;
 struct net_conn_ops {
     /* Bytes have arrived. `data` is lent for the length of the call. The owner may pause, send or close inside. */
     void (*data)(struct net_conn *conn, struct slice data);
-    /* The peer has ended its direction (status 0), or the connection broke (-errno). Comes at most once; nothing follows
-     * but `closed`. The owner should call net_close. */
+    /* The peer has ended its direction (status 0), or the connection broke (-errno). Comes at most once; nothing
+     * follows but `closed`. The owner should call net_close. */
     void (*ended)(struct net_conn *conn, int status);
     /* After net_close, when nothing is in flight any more: the struct may be freed. Comes exactly once. */
     void (*closed)(struct net_conn *conn);
@@ -218,8 +219,8 @@ struct net_listener {
     void *backend[4];
 };
 
-/* Listens on a numeric address (SO_REUSEPORT, so that each loop has a listener of its own). Port 0 picks a free one; the port
- * in use is returned (> 0). Errors: -EADDRINUSE, -EACCES, -EINVAL (not a numeric address), ... */
+/* Listens on a numeric address (SO_REUSEPORT, so that each loop has a listener of its own). Port 0 picks a free one;
+ * the port in use is returned (> 0). Errors: -EADDRINUSE, -EACCES, -EINVAL (not a numeric address), ... */
 int net_listen(struct loop *loop, struct net_listener *l, const struct net_address *at, struct err *e) must_use;
 /* Stops accepting; `closed` is called once nothing is in flight. */
 void net_listener_close(struct net_listener *l, void (*closed)(struct net_listener *l));
@@ -227,11 +228,11 @@ void net_listener_close(struct net_listener *l, void (*closed)(struct net_listen
 void net_adopt(struct loop *loop, struct net_conn *conn, int socket);
 /* Closes an accepted socket at once. */
 void net_refuse(struct loop *loop, int socket);
-/* Connects; op->result 0 or -ECONNREFUSED, -ETIMEDOUT, ... On 0 receiving has started; on failure the conn is closed already
- * (no `closed` call). */
+/* Connects; op->result 0 or -ECONNREFUSED, -ETIMEDOUT, ... On 0 receiving has started; on failure the conn is closed
+ * already (no `closed` call). */
 void net_connect(struct loop *loop, struct net_conn *conn, const struct net_address *to, struct io_op *op);
-/* Sends all bytes of the vector (lives until done; at most 64 entries); one send at a time a connection. Result: bytes sent,
- * or -EPIPE, -ECONNRESET, ... */
+/* Sends all bytes of the vector (lives until done; at most 64 entries); one send at a time a connection. Result: bytes
+ * sent, or -EPIPE, -ECONNRESET, ... */
 void net_send(struct net_conn *conn, struct io_op *op, const struct iovec *iov, uint32_t count);
 /* No further `data` after at most one that was already on its way, until resumed: back-pressure reaches the peer. */
 void net_pause(struct net_conn *conn);
@@ -274,11 +275,12 @@ struct io_msg {
     void (*deliver)(struct io_msg *m); /* runs on the target loop's thread */
     struct io_msg *next;               /* private */
 };
-/* Hands `m` to `to`'s thread. Lock-free, any thread; wakes `to` only if it sleeps. Messages of one sender arrive in order. */
+/* Hands `m` to `to`'s thread. Lock-free, any thread; wakes `to` only if it sleeps. Messages of one sender arrive in
+ * order. */
 void loop_post(struct loop *to, struct io_msg *m);
 
-/* CPU-heavy or blocking work on the bounded worker pool. `work` runs on a worker, then `done` on the loop. In the simulator
- * both run on the one thread, in an order chosen by its seed. */
+/* CPU-heavy or blocking work on the bounded worker pool. `work` runs on a worker, then `done` on the loop. In the
+ * simulator both run on the one thread, in an order chosen by its seed. */
 struct io_job {
     void (*work)(struct io_job *j);
     void (*done)(struct io_job *j);
@@ -305,14 +307,16 @@ struct io_poll {
     void *backend[2];
 };
 void poll_arm(struct loop *loop, struct io_poll *p, int fd, unsigned events);
-/* `ready` is not called after this returns. `p` must stay until the loop has completed its op: call `poll_idle` to ask. */
+/* `ready` is not called after this returns. `p` must stay until the loop has completed its op: call `poll_idle` to ask.
+ */
 void poll_disarm(struct io_poll *p);
 bool poll_idle(const struct io_poll *p);
 
 /* A child process with pipes on stdin and stdout, which are connections as sockets are. */
 struct io_child {
-    void (*exited)(struct io_child *c, int status); /* wait status; after it the struct may be freed once the pipes are closed */
-    struct net_conn *to_stdin;                      /* the owner's; its ops must be set. NULL: /dev/null */
+    void (*exited)(struct io_child *c,
+                   int status); /* wait status; after it the struct may be freed once the pipes are closed */
+    struct net_conn *to_stdin;  /* the owner's; its ops must be set. NULL: /dev/null */
     struct net_conn *from_stdout;
     /* private: */
     struct loop *loop;
@@ -320,8 +324,8 @@ struct io_child {
     struct io_poll watch;
     void *backend[2];
 };
-/* Starts argv[0] (an absolute path or found in PATH) in a process group of its own. stderr is ours. Errors: -ENOENT, -EAGAIN,
- * -ENOMEM. */
+/* Starts argv[0] (an absolute path or found in PATH) in a process group of its own. stderr is ours. Errors: -ENOENT,
+ * -EAGAIN, -ENOMEM. */
 int child_spawn(struct loop *loop, struct io_child *c, const char *const *argv, struct err *e) must_use;
 /* Sends `signal` to the child's process group. */
 void child_kill(struct io_child *c, int signal);

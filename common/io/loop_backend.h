@@ -1,7 +1,7 @@
 /*
- * What a backend implements; private to common/io and to tests/sim. The core (loop_core.c) owns what is the same for all:
- * the timer heap, deferred functions, the mailbox, completing short transfers (L5), the once-only rule (L4), job hand-over.
- * A backend turns submitted ops into raw results and moves connections' bytes.
+ * What a backend implements; private to common/io and to tests/sim. The core (loop_core.c) owns what is the same for
+ * all: the timer heap, deferred functions, the mailbox, completing short transfers (L5), the once-only rule (L4), job
+ * hand-over. A backend turns submitted ops into raw results and moves connections' bytes.
  */
 #ifndef SLUICE_IO_LOOP_BACKEND_H
 #define SLUICE_IO_LOOP_BACKEND_H
@@ -41,8 +41,8 @@ struct loop_backend {
     /* Starts op (kind and arguments set). Its raw result must arrive later through loop_op_finish. */
     void (*submit)(struct loop *loop, struct io_op *op);
     void (*cancel)(struct loop *loop, struct io_op *op);
-    /* Submits what is queued, then gathers completions. Blocks until at least one, a wake, or `until` (ns; INT64_MAX: for
-     * ever; already past: only polls). Returns 0 or -errno if the backend broke. */
+    /* Submits what is queued, then gathers completions. Blocks until at least one, a wake, or `until` (ns; INT64_MAX:
+     * for ever; already past: only polls). Returns 0 or -errno if the backend broke. */
     int (*wait)(struct loop *loop, struct mono_ns until);
     /* Makes a blocked wait return. Any thread. */
     void (*wake)(struct loop *loop);
@@ -77,7 +77,7 @@ struct loop {
     struct wall_ms wall;
     bool wall_fresh;
     atomic_bool stopping;
-    atomic_bool sleeping;         /* set before wait may block; loop_post wakes only then */
+    atomic_bool sleeping;          /* set before wait may block; loop_post wakes only then */
     _Atomic(struct io_msg *) mail; /* Treiber stack, reversed when drained */
     struct list deferred;
     struct io_timer **heap; /* 1-based binary heap by (when, arming order) */
