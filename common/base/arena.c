@@ -1,3 +1,4 @@
+/* Chunks in a list, newest last; only the newest is allocated from. See arena.h. */
 #include "common/base/arena.h"
 
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* Doubling growth up to the limit; a failure sticks until the next reset. See bytebuf.h. */
 #include "common/base/bytebuf.h"
 
 #include <stdio.h>

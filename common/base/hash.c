@@ -1,3 +1,4 @@
+/* A multiply-and-fold hash, and open addressing with linear probing; at most three quarters of the slots are taken. See hash.h. */
 #include "common/base/hash.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* Buckets by leading bit and the four bits behind it. See histogram.h. */
 #include "common/base/histogram.h"
 
 #include <stddef.h>

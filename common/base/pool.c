@@ -1,3 +1,4 @@
+/* Slabs carved into a free list that is threaded through the objects themselves. See pool.h. */
 #include "common/base/pool.h"
 
 #include <stdlib.h>
