@@ -14,6 +14,7 @@
 #define SLUICE_CATALOG_CATALOG_H
 
 #include "common/base/clock.h"
+#include "common/base/hash_key.h"
 #include "common/base/slice.h"
 #include "common/base/status.h"
 
@@ -24,11 +25,6 @@ struct catalog;
 enum stream_status { STREAM_CREATING, STREAM_ACTIVE, STREAM_UPDATING, STREAM_DELETING };
 enum stream_mode { STREAM_PROVISIONED, STREAM_ON_DEMAND };
 enum shard_state { SHARD_CREATING, SHARD_OPEN, SHARD_CLOSING, SHARD_CLOSED, SHARD_DELETING };
-
-/* A 128-bit hash key, big end first, as MD5 gives it. */
-struct hash_key {
-    uint8_t byte[16];
-};
 
 struct catalog_stream {
     uint64_t uid;
