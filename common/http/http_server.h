@@ -14,13 +14,9 @@
 #include "common/base/bytebuf.h"
 #include "common/base/slice.h"
 #include "common/io/loop.h"
+#include "common/wire/http1.h"
 
 struct http_server;
-
-struct http_header {
-    struct slice name; /* as sent; compare with slice_eq_nocase */
-    struct slice value;
-};
 
 struct http_exchange {
     /* the request */
