@@ -19,7 +19,7 @@
  *      64    4  stored length: bytes of the body
  *      68    4  key id (0: not sealed)
  *      72   24  nonce (zero: not sealed)
- *      96    8  durable_to: the synced end of this file when the frame was built
+ *      96    8  durable_to: the synced end of this file (behind a frame) when this was built
  *     104    4  CRC32C of the previous frame's header in this file (of its bytes 0..111); the first: 0
  *     108    4  CRC32C of the body
  *     112    4  CRC32C of bytes 0..111
@@ -81,40 +81,56 @@ struct frame_context {
 
 /*
  * Walks a file's frames by window: the caller feeds bytes, the scanner yields frames and at last a verdict. The scanner
- * itself decides torn/stale/corrupt: after the chain breaks at X it goes on looking, at every multiple of 4096, for a
- * current valid frame whose durable_to is beyond X.
+ * itself decides torn/stale/corrupt.
+ *
+ * A frame is *current* if its header is intact, uid, generation and offset are those of this place in this file, and
+ * its open epoch is not older than that of the frame before. It *follows* if besides its previous_crc is the CRC of the
+ * header before it. The scan goes from frame to frame as long as a current one follows: at `position`, or, where no
+ * frame lies there, at the next multiple of 4096 (padding, or the rest of a torn write that an opening has cut off: the
+ * chain tells that nothing is missing between). Where none follows the chain is broken at `end`, behind the last good
+ * frame. Then it looks on, at every multiple of 64, for current frames: the first is where frame_scan_resume would go
+ * on; one with durable_to > end proves that bytes at `end` were once synced.
  */
 enum frame_verdict {
-    FRAME_END_CLEAN,  /* zeros or stale bytes follow the last frame */
-    FRAME_END_TORN,   /* damage at `end`, nothing says it was ever synced: cut it off */
-    FRAME_END_CORRUPT /* damage at `end`, below what was synced: quarantine */
+    FRAME_END_CLEAN,   /* zeros or stale bytes follow the last frame */
+    FRAME_END_TORN,    /* damage at `end`, nothing says it was ever synced: cut it off */
+    FRAME_END_CORRUPT, /* bytes at `end` are damaged or missing, and were synced once: quarantine */
+    FRAME_END_VERSION  /* a current frame of an unknown version or with unknown incompatible flags lies at `end` */
 };
 
 struct frame_scan {
     struct frame_context context;
-    uint64_t position; /* where the next frame is expected */
+    uint64_t position; /* where the window starts that is wanted next */
     uint32_t previous_crc;
-    uint32_t open_epoch; /* of the last frame: an older one after it is stale */
+    uint32_t open_epoch; /* of the last frame: an older one after it is stale. The caller may set it before the start */
+    bool any_chain;      /* the next frame's previous_crc is not known and not checked */
     uint64_t end;        /* behind the last good frame */
     uint64_t durable_to; /* the greatest durable_to seen */
+    uint64_t resume_at;  /* after the break: the first current frame beyond `end`; 0: none */
     bool broken;         /* the chain has ended; looking for evidence beyond `end` */
     bool damaged; /* what ended it looks like a write that never completed, or damage; not zeros or stale bytes */
+    bool unknown_version;
 };
 
 enum frame_step {
-    FRAME_STEP_FRAME, /* *out_header and *out_body (borrowed from the window) hold a good frame at *out_offset */
-    FRAME_STEP_MORE,  /* feed a window that starts at scan->position (or fewer bytes of it than needed were given): at
-                       *least  out_need bytes, or all up to the end of the file with `last` set */
+    FRAME_STEP_FRAME, /* *out_header, *out_body (borrowed from the window) are a good frame, which lies at *out_offset
+                       */
+    FRAME_STEP_MORE,  /* feed a window that starts at scan->position: of at least *out_need bytes, or with all bytes up
+                       * to the end of the file and `last` set */
     FRAME_STEP_DONE   /* ask frame_scan_verdict */
 };
 
-/* Starts (or resumes, with position and previous_crc set by the caller) a scan at `position`. */
+/* Starts a scan at `position` (a multiple of 64), where a frame with this previous_crc is expected. */
 void frame_scan_init(struct frame_scan *scan, const struct frame_context *context, uint64_t position,
                      uint32_t previous_crc);
-/* `window` holds the file's bytes from scan->position on; `last`: the file ends with it. */
+/* `window` holds the file's bytes from scan->position on; `last`: the file ends with it. After FRAME, scan->position is
+ * behind the frame (perhaps behind the window). The CRC of the yielded frame's header is scan->previous_crc. */
 enum frame_step frame_scan_step(struct frame_scan *scan, struct slice window, bool last,
                                 struct frame_header *out_header, struct slice *out_body, uint64_t *out_offset,
                                 size_t *out_need);
+/* After DONE. */
 enum frame_verdict frame_scan_verdict(const struct frame_scan *scan);
+/* After DONE with resume_at set: goes on behind the damage, at resume_at; what lay between is lost. */
+void frame_scan_resume(struct frame_scan *scan);
 
 #endif
