@@ -10,14 +10,16 @@
  *  L1. A loop belongs to the thread that runs it. Only loop_post and loop_stop may be called from another thread.
  *  L2. `done` is never called from inside the submitting call: always later, from loop_run, on the loop's thread.
  *  L3. Between submit and done the op and every buffer and path named in it belong to the loop and must stay where they
- *      are. An op is submitted at most once at a time; in `done` it may be submitted again or freed.
+ *      are. An op is zeroed before its first use and submitted at most once at a time; in `done` it may be submitted
+ *      again or freed.
  *  L4. Every submitted op is completed exactly once, also when cancelled (-ECANCELED, or its real result if that was
  *      faster) and also when the loop is stopping.
  *  L5. Reads and writes are completed in full by this layer (it submits the rest after a short transfer): a write's
- * result is its length or an error; a read's is its length, or less at the end of the file only. L6. An operation is
- * ordered after another only if it is submitted after that one's `done`. In particular a datasync covers exactly the
- * writes that were done before it was submitted. L7. Deferred functions (loop_defer) run at the end of the iteration,
- * after all completions that were ready: this is where group commit gathers its round.
+ *      result is its length or an error; a read's is its length, or less at the end of the file only.
+ *  L6. An operation is ordered after another only if it is submitted after that one's `done`. In particular a datasync
+ *      covers exactly the writes that were done before it was submitted.
+ *  L7. Deferred functions (loop_defer) run at the end of the iteration, after all completions that were ready: this is
+ *      where group commit gathers its round.
  */
 #ifndef SLUICE_IO_LOOP_H
 #define SLUICE_IO_LOOP_H
@@ -45,14 +47,17 @@ struct loop_options {
     uint32_t recv_buf_bytes; /* size of one; 0 = 16384 */
 };
 
-/* Creates a loop on the calling thread. Errors: -ENOMEM, -EPERM/-ENOSYS (URING asked for and blocked), -errno of the
- * ring's set-up. Every error fills `e`. */
+/* Creates a loop. It may be created on one thread, given listeners, timers and operations there, and then be run on
+ * another: nothing starts before the first loop_run. Errors: -ENOMEM, -EPERM/-ENOSYS (URING asked for and blocked, or
+ * the kernel is older than 6.0), -errno of the ring's set-up. Every error fills `e`. */
 int loop_create(const struct loop_options *options, struct loop **out, struct err *e) must_use;
 /* Runs until loop_stop; the thread that runs it owns it from then on. Returns 0, or -errno if the backend broke. */
 int loop_run(struct loop *loop) must_use;
 /* Makes loop_run return after its current iteration. Any thread. */
 void loop_stop(struct loop *loop);
-/* Cancels what is in flight, waits for it, frees. NULL is allowed. */
+/* Cancels what is in flight, waits for it (each op's `done`, each connection's and listener's `closed` and each job's
+ * `done` is called in here; timers, polls and deferred functions are dropped), frees. Children are left alone. To be
+ * called by the thread that ran the loop, or by any thread once that one has ended. NULL is allowed. */
 void loop_destroy(struct loop *loop);
 /* "io_uring", "libuv" or "sim". */
 const char *loop_backend_name(const struct loop *loop);
@@ -70,7 +75,11 @@ struct wall_ms loop_wall_process(void);
 
 /* Counters for /metrics; read by the loop's own thread. */
 struct loop_stats {
-    uint64_t iterations, ops, wakeups, posts, recv_pauses;
+    uint64_t iterations;
+    uint64_t ops;         /* submitted */
+    uint64_t wakeups;     /* times that the loop slept and was woken */
+    uint64_t posts;       /* messages delivered */
+    uint64_t recv_pauses; /* times that receiving stopped: net_pause, or no receive buffer was left */
 };
 const struct loop_stats *loop_stats(const struct loop *loop);
 
@@ -109,10 +118,14 @@ struct io_op {
     uint16_t open_flags;
     int fd;
     struct loop *loop;
-    struct iovec one;
-    const struct iovec *iov;
+    struct iovec whole, one; /* the only buffer; the rest of one */
+    const struct iovec *iov; /* what the backend moves now */
     uint32_t iov_count;
-    uint64_t offset, length, moved;
+    uint32_t vec_count;
+    const struct iovec *vec;        /* all that the caller gave */
+    uint64_t offset, length, moved; /* the backend moves to or from offset + moved */
+    uint32_t again;                 /* bytes after `moved` that an aligned transfer repeats (loop_file.c) */
+    struct net_conn *conn;          /* SEND, CONNECT */
     const char *path, *path2;
     struct io_names *names;
     struct list link;
@@ -193,9 +206,9 @@ struct net_conn {
     /* private to common/io: */
     struct loop *loop;
     int fd;
-    uint8_t state;
-    bool paused, recv_armed, end_told;
-    struct io_op *sending;
+    uint8_t state; /* enum conn_state */
+    bool paused, recv_armed, end_told, shut;
+    struct io_op *sending, *connecting;
     struct io_op recv_op, close_op;
     struct list link;
     void *backend[8];
@@ -213,6 +226,7 @@ struct net_listener {
     /* private to common/io: */
     struct loop *loop;
     int fd;
+    bool closing;
     struct io_op op;
     void (*closed)(struct net_listener *l);
     struct list link;
@@ -239,7 +253,8 @@ void net_pause(struct net_conn *conn);
 void net_resume(struct net_conn *conn);
 /* Ends our direction (FIN) once what was sent before is sent. */
 void net_shutdown(struct net_conn *conn);
-/* Drops the connection; a send in flight completes with -ECANCELED first. Then `closed`. */
+/* Drops the connection; a send in flight completes with -ECANCELED first. Then `closed`. While connecting it is the
+ * same as io_cancel of the connect's op (no `closed`). Harmless if it was called before. */
 void net_close(struct net_conn *conn);
 
 /* ---- time ------------------------------------------------------------------------------------------------------- */
@@ -248,15 +263,17 @@ struct io_timer {
     void (*fired)(struct io_timer *t);
     /* private to common/io: */
     struct mono_ns when;
-    uint32_t heap_index; /* 0: not armed */
+    uint64_t order; /* of arming, from 1; 0: not armed */
+    struct io_timer *child, *next, *prev;
 };
 
-/* Calls fired once at or after `when`. Arming an armed timer moves it. O(log n). */
+/* Calls fired once at or after `when`; of two that are due, first the one with the earlier `when`, then the one armed
+ * first. A timer is zeroed before its first use. Arming an armed timer moves it. O(log n), no allocation. */
 void timer_arm(struct loop *loop, struct io_timer *t, struct mono_ns when);
 void timer_disarm(struct loop *loop, struct io_timer *t);
 static inline bool timer_armed(const struct io_timer *t)
 {
-    return t->heap_index != 0;
+    return t->order != 0;
 }
 
 /* ---- end of the iteration --------------------------------------------------------------------------------------- */
@@ -265,7 +282,8 @@ struct io_defer {
     void (*run)(struct io_defer *d);
     struct list link; /* private */
 };
-/* Runs `d` once at the end of this iteration (L7). Harmless if it is queued already. */
+/* Runs `d` once at the end of this iteration (L7); called from a deferred function, at the end of the next one, which
+ * does not sleep. Harmless if it is queued already. */
 void loop_defer(struct loop *loop, struct io_defer *d);
 void loop_defer_cancel(struct io_defer *d);
 
@@ -340,7 +358,8 @@ struct io_signal {
     int fd;
     void *backend[2];
 };
-/* Takes a signal over from its default action, for the process. One loop only. -errno on failure. */
+/* Takes a signal over from its default action, for the process, whichever thread it hits. One loop only. `s` must stay
+ * until after signal_unwatch its watch is idle (poll_idle(&s->watch)). -EBUSY: watched already; or -errno. */
 int signal_watch(struct loop *loop, struct io_signal *s, int signal) must_use;
 void signal_unwatch(struct io_signal *s);
 
