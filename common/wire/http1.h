@@ -104,7 +104,7 @@ struct http1_parser {
     const struct http1_limits *limits;
     uint32_t line_at, scan_at; /* the current line's start; up to here no line end was found */
     uint8_t stage;
-    bool is_request, no_body, empty_line_seen, has_length, has_coding, has_host, close, close_wins;
+    bool is_request, no_body, empty_line_seen, has_length, has_coding, has_host, close;
 };
 
 /* `fields` has room for limits->headers_max; both live as long as the parser is used. */
