@@ -116,6 +116,7 @@ struct io_op {
     /* private to common/io: */
     uint8_t kind, state;
     uint16_t open_flags;
+    bool on_worker; /* runs on the worker pool */
     int fd;
     struct loop *loop;
     struct iovec whole, one; /* the only buffer; the rest of one */
