@@ -52,6 +52,7 @@ struct json_reader {
     uint32_t depth;
     uint64_t objects; /* bit depth-1: that level is an object, not an array */
     bool first;       /* nothing stands yet in the innermost object or array */
+    bool skipping;    /* private: strings stay escaped */
     int status;
     const char *what;
 };

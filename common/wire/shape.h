@@ -7,7 +7,7 @@
  *
  *     SHAPE_STRING     struct slice              ptr NULL (an empty string has a ptr)
  *     SHAPE_BLOB       struct slice              ptr NULL
- *     SHAPE_ENUM       int (1 + index in values) 0
+ *     SHAPE_ENUM       int (1 + index in values) 0     (negative: none of them; never after validation)
  *     SHAPE_INTEGER    struct opt_int            !set
  *     SHAPE_LONG       struct opt_long           !set
  *     SHAPE_DOUBLE     struct opt_double         !set
@@ -108,7 +108,7 @@ struct shape {
     enum shape_type type;
     bool has_min, has_max;
     int64_t min, max;            /* characters, bytes, elements, or the value of a number */
-    const char *pattern;         /* STRING: AWS's regular expression, as it stands in the model; see pattern.h */
+    const char *pattern;         /* STRING: AWS's regular expression, as in the model; see shape_pattern.h */
     const char *const *values;   /* ENUM: names in the order of AWS's message, NULL at the end */
     const struct shape *element; /* LIST: its elements; MAP: the values (a string) */
     const struct shape *key;     /* MAP: the keys (a string) */
@@ -178,14 +178,19 @@ struct shape_note;
 struct shape_decoder {
     struct arena *arena;      /* structs, lists, blobs, unescaped strings, messages */
     struct slice message;     /* of the last failure; ptr NULL: AWS gives none */
-    struct shape_note *notes; /* private: values that their C type cannot hold */
+    struct shape_note *notes; /* private: texts that are in no enum's value set; such an int is -1, -2, ... */
+    uint32_t note_count;
 };
 
 /*
  * Decodes `body` into a new C struct of the structure `shape`, all in the arena (slices may borrow from `body`).
- * Unknown members are skipped, null is "not given", the last of duplicate members counts. No constraint is checked
- * here. ST_SYNTAX   not JSON, or not an object: SerializationException without a text ST_INVALID  a value of the wrong
- * type: SerializationException with d->message ST_LIMIT    nested too deeply -ENOMEM     the arena is used up
+ * Unknown members are skipped, null is "not given", the last of duplicate members counts, a null structure in a list is
+ * an empty one. No constraint is checked here.
+ *
+ *   - ST_SYNTAX: not JSON, or neither an object nor an array: SerializationException without a text.
+ *   - ST_INVALID: a value of the wrong type: SerializationException with d->message.
+ *   - ST_LIMIT: nested too deeply: SerializationException without a text.
+ *   - -ENOMEM: the arena is used up.
  */
 int shape_decode_json(struct shape_decoder *d, const struct shape *shape, struct slice body, void **out) must_use;
 /*
