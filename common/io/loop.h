@@ -212,7 +212,7 @@ struct net_conn {
     struct io_op *sending, *connecting;
     struct io_op recv_op, close_op;
     struct list link;
-    void *backend[8];
+    void *backend[22];
 };
 
 struct net_address {
@@ -323,7 +323,7 @@ struct io_poll {
     unsigned events;
     bool armed;
     struct io_op op;
-    void *backend[2];
+    void *backend[22];
 };
 void poll_arm(struct loop *loop, struct io_poll *p, int fd, unsigned events);
 /* `ready` is not called after this returns. `p` must stay until the loop has completed its op: call `poll_idle` to ask.
