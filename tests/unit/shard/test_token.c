@@ -89,6 +89,12 @@ static void what_is_no_token_is_a_syntax_error(void **state)
     memset(padded, 'A', sizeof padded);
     assert_int_equal(iterator_open(&key, now, 300000, slice_of(padded, 600), &got), ST_SYNTAX);
     assert_int_equal(iterator_open(&key, now, 300000, slice_of(padded, 204), &got), ST_SYNTAX);
+    for (int c = 128; c < 256; c++) {
+        seal(text);
+        text[141] = (char)c;
+        assert_int_equal(iterator_open(&key, now, 300000, slice_str(text), &got), ST_SYNTAX);
+    }
+    text[141] = 'A';
     text[5] = '\n';
     assert_int_equal(iterator_open(&key, now, 300000, slice_str(text), &got), ST_SYNTAX);
 }
