@@ -7,6 +7,9 @@
  * a time is let in (the handle has its own lock, off the data path). Start-up reads everything once; afterwards the
  * loops serve from their own snapshot and the catalog is only written.
  *
+ * Every change may also fail with -ENOMEM, -ENOSPC, -EIO, ST_CORRUPT (SQLite), and then has not happened; after -EIO or
+ * ST_CORRUPT whether it has is unknown until the next start, so every later change gets ST_FENCED.
+ *
  * Uids (streams, shards, delivery streams) come from one counter and are never used again, also after a deletion:
  * folders and object names are made of them.
  */
@@ -64,14 +67,15 @@ struct catalog_delivery {
 };
 
 /* Opens (and creates, and migrates from an older schema version) the database at `path`. ST_VERSION: made by a newer
- * sluice; ST_CORRUPT: SQLite cannot read it. Fills `e`. */
+ * sluice, and left as it is; ST_CORRUPT: no catalog, or damaged (all pages are read); -EBUSY: another process has it
+ * open; -ENOENT, -EACCES, -ENOSPC, -EIO, -ENOMEM. Fills `e`. */
 int catalog_open_sqlite(const char *path, struct catalog **out, struct err *e) must_use;
 int catalog_open_memory(struct catalog **out) must_use;
 /* NULL is allowed. */
 void catalog_close(struct catalog *c);
 
-/* Everything there is, for start-up. Return non-zero from a visitor to stop with that value. Pointers live for the
- * call. */
+/* Everything there is, for start-up: streams and deliveries by rising uid, shards by stream and index. Return non-zero
+ * from a visitor to stop with that value. Pointers live for the call; a visitor does not call the catalog. */
 int catalog_each_stream(struct catalog *c, int (*visit)(void *ctx, const struct catalog_stream *s), void *ctx) must_use;
 int catalog_each_shard(struct catalog *c, int (*visit)(void *ctx, const struct catalog_shard *s), void *ctx) must_use;
 int catalog_each_delivery(struct catalog *c, int (*visit)(void *ctx, const struct catalog_delivery *d),
@@ -88,14 +92,18 @@ int catalog_stream_mark_deleting(struct catalog *c, uint64_t stream_uid) must_us
 /* Drops the rows of a deleting stream and its shards. ST_NOT_FOUND, ST_CONFLICT (not marked). */
 int catalog_stream_remove(struct catalog *c, uint64_t stream_uid) must_use;
 
-/* Resharding: rewrites the stream and some of its shards and adds new ones, atomically. */
+/* Resharding: rewrites the stream and some of its shards (found by uid; the index cannot change) and adds new ones, whose
+ * uids it fills in, atomically. ST_NOT_FOUND: the stream, or a changed shard in it; ST_EXISTS: an index is taken. */
 int catalog_reshard(struct catalog *c, const struct catalog_stream *s, const struct catalog_shard *changed,
                     uint32_t changed_count, struct catalog_shard *added, uint32_t added_count) must_use;
+/* ST_NOT_FOUND. */
 int catalog_shard_remove(struct catalog *c, uint64_t shard_uid) must_use;
 
 /* Fills in the uid. ST_EXISTS. */
 int catalog_delivery_add(struct catalog *c, struct catalog_delivery *d) must_use;
+/* Rewrites all but uid and name. ST_NOT_FOUND. */
 int catalog_delivery_update(struct catalog *c, const struct catalog_delivery *d) must_use;
+/* ST_NOT_FOUND. */
 int catalog_delivery_remove(struct catalog *c, uint64_t uid) must_use;
 
 /* Small values of the daemon itself, such as the data directory's uid. ST_NOT_FOUND. `out` gets at most `cap` bytes,
