@@ -12,6 +12,8 @@
 #include "common/base/check.h"
 #include "common/wire/uri.h"
 
+#define METHOD_BYTES_MAX 32
+
 enum stage { STAGE_START, STAGE_HEADERS, STAGE_DONE };
 
 /* RFC 9110, 5.6.2: the characters of a token. */
@@ -116,7 +118,7 @@ static enum http1_error parse_request_line(struct http1_parser *p, const uint8_t
     struct slice method = slice_first(line, first), rest = slice_from(line, first + 1);
     size_t second = slice_find(rest, ' ');
     struct slice target = slice_first(rest, second);
-    if (!is_token(method) || second == rest.len)
+    if (!is_token(method) || method.len > METHOD_BYTES_MAX || second == rest.len)
         return HTTP1_BAD_REQUEST_LINE;
     if (target.len > p->limits->target_bytes_max)
         return HTTP1_TARGET_TOO_LONG;
@@ -337,8 +339,8 @@ static enum http1_error check_partial(const struct http1_parser *p, const uint8_
             return HTTP1_TLS;
         if (!token_char[first] && first != '\r')
             return HTTP1_BAD_REQUEST_LINE;
-        /* the longest request line: a method of at most 32, the target, " HTTP/1.1", and some */
-        if (have > (size_t)p->limits->target_bytes_max + 64)
+        /* the longest request line: method, space, target, " HTTP/1.1\r" */
+        if (have > METHOD_BYTES_MAX + 1 + (size_t)p->limits->target_bytes_max + 10)
             return HTTP1_TARGET_TOO_LONG;
     }
     return len > p->limits->head_bytes_max ? HTTP1_HEAD_TOO_LARGE : HTTP1_OK;

@@ -17,7 +17,8 @@
 #include "common/wire/digest.h"
 #include "common/wire/http1.h"
 
-#define SIGV4_SKEW_MS (5 * 60 * 1000)
+#define SIGV4_SKEW_MS          (5 * 60 * 1000)
+#define SIGV4_SECRET_BYTES_MAX 128
 
 struct sigv4_request {
     struct slice method; /* "POST" */
@@ -46,7 +47,7 @@ void sigv4_canonical_request(const struct sigv4_request *r, struct slice signed_
 /* Stage 2. `scope` is "20150830/us-east-1/kinesis/aws4_request". */
 void sigv4_string_to_sign(struct slice time_text, struct slice scope, struct slice canonical_request,
                           struct bytebuf *out);
-/* Stage 3: valid for one date, region and service. -ENOMEM cannot happen: secrets up to 128 bytes, else ST_LIMIT. */
+/* Stage 3: valid for one date, region and service. ST_LIMIT: a secret longer than SIGV4_SECRET_BYTES_MAX. */
 int sigv4_derive_key(struct slice secret, struct slice date, struct slice region, struct slice service,
                      uint8_t out[SHA256_BYTES]) must_use;
 /* Stage 4. */
@@ -67,14 +68,16 @@ enum sigv4_sign_flags {
 struct sigv4_signer {
     /* private */
     char *strings; /* one allocation that holds the five below */
+    size_t strings_bytes;
     struct slice access_key, secret_key, session_token, region, service;
     unsigned flags;
     char key_date[9];
     uint8_t key[SHA256_BYTES];
+    char time_text[SIGV4_TIME_SIZE], payload_hash[SHA256_HEX_SIZE];
     struct bytebuf scratch, text;
 };
 
-/* Copies everything. -ENOMEM; ST_LIMIT: a secret over 128 bytes. */
+/* Copies everything. -ENOMEM; ST_LIMIT: a secret longer than SIGV4_SECRET_BYTES_MAX. */
 int sigv4_signer_init(struct sigv4_signer *s, const struct sigv4_credentials *credentials, struct slice region,
                       struct slice service, unsigned flags) must_use;
 void sigv4_signer_deinit(struct sigv4_signer *s);
@@ -86,7 +89,8 @@ struct sigv4_added {
     uint32_t count;
 };
 /* Signs `r`, whose headers must hold Host and whatever else is to be sent, for the time `now`. Connection, Expect,
- * Transfer-Encoding, User-Agent and X-Amzn-Trace-Id are left unsigned, as botocore does. -ENOMEM. */
+ * Transfer-Encoding, User-Agent and X-Amzn-Trace-Id are left unsigned, as botocore does. -ENOMEM; ST_LIMIT: more than
+ * 128 headers. */
 int sigv4_sign(struct sigv4_signer *s, const struct sigv4_request *r, struct wall_ms now,
                struct sigv4_added *out) must_use;
 
@@ -116,6 +120,9 @@ struct sigv4_authorization {
  * there is an X-Amz-Date or Date header; its lack belongs into the same message. The credential is not split yet. */
 enum sigv4_error sigv4_authorization_parse(struct slice header, bool has_date, struct sigv4_authorization *out,
                                            struct bytebuf *message);
+
+/* Splits a->credential into its five parts. SIGV4_OK or SIGV4_INCOMPLETE with AWS's words. */
+enum sigv4_error sigv4_credential_split(struct sigv4_authorization *a, struct bytebuf *message);
 
 /* The secret of an access key, valid until the verifier's call returns; ptr NULL: no such key. */
 typedef struct slice sigv4_secret_fn(void *ctx, struct slice access_key);
