@@ -31,8 +31,11 @@ static bool sequence(struct matcher *m, const char *p, const char *end, const ui
 
 static void set_range(struct set *set, uint32_t from, uint32_t to)
 {
-    for (uint32_t c = from; c <= to && c < 0x80; c++)
-        set->ascii[c >> 6] |= 1ull << (c & 63);
+    for (uint32_t word = 0; word < 2; word++) { /* bits first..last of each half, without a loop over characters */
+        uint32_t low = word * 64, first = from > low ? from - low : 0, last = to < low + 63 ? to - low : 63;
+        if (first < 64 && to >= low)
+            set->ascii[word] |= ~0ull << first & ~0ull >> (63 - last);
+    }
     if (to >= 0x80) {
         set->from = from < 0x80 ? 0x80 : from;
         set->to = to;
@@ -159,21 +162,27 @@ static const char *atom_set(const char *p, struct set *set)
 
 /* ---- the pattern's structure ------------------------------------------------------------------------------------ */
 
-/* Behind the atom at `p`: a group with all that is in it, a class, an escape, a character. */
+/* Behind the escape, class or other character at `p`, without a look at what it means. */
+static const char *piece_end(const char *p)
+{
+    if (*p == '\\')
+        return p + (p[1] == 'p' ? 5 : p[1] == 'u' ? 6 : 2);
+    if (*p != '[')
+        return p + 1;
+    for (p++; *p && *p != ']';)
+        p += *p == '\\' ? 2 : 1;
+    return *p ? p + 1 : p;
+}
+
+/* Behind the atom at `p`: a group with all that is in it, or a piece. */
 static const char *atom_end(const char *p, const char *end)
 {
-    struct set ignored;
     if (*p != '(')
-        return atom_set(p, &ignored);
+        return piece_end(p);
     int depth = 0;
     while (p < end) {
-        char c = *p;
-        if (c == '\\' || c == '[') {
-            p = atom_set(p, &ignored);
-            continue;
-        }
-        p++;
-        depth += c == '(' ? 1 : c == ')' ? -1 : 0;
+        depth += *p == '(' ? 1 : *p == ')' ? -1 : 0;
+        p = piece_end(p);
         if (depth == 0)
             break;
     }
@@ -300,12 +309,14 @@ static bool run(struct matcher *m, const char *p, const char *end, const uint8_t
     uint32_t min, max, count = 0, c;
     const uint8_t *begin = s;
     p = quantifier(atom_set(p, &set), end, &min, &max);
-    while (count < max && s < m->end) {
-        size_t len = utf8_decode(s, &c);
+    for (; count < max && s < m->end; count++) {
+        size_t len = 1;
+        c = *s;
+        if (c >= 0x80)
+            len = utf8_decode(s, &c);
         if (!set_has(&set, c))
             break;
         s += len;
-        count++;
     }
     for (;; count--) {
         if (count < min)
