@@ -151,12 +151,17 @@ void call_reply(struct call *call, const void *output)
     bytebuf_init(&body, d->options.answer_bytes_max);
     if (call->operation->output)
         shape_encode_json(call->operation->output, output, &body);
-    if (bytebuf_failed(&body)) {
-        bytebuf_deinit(&body);
+    call_reply_body(call, &body);
+}
+
+void call_reply_body(struct call *call, struct bytebuf *body)
+{
+    if (bytebuf_failed(body)) {
+        bytebuf_deinit(body);
         call_fail_text(call, AWS_INTERNAL_FAILURE, SLICE_NULL);
         return;
     }
-    answer_send(d, call->exchange, call->operation, 200, content_json, NULL, &body);
+    answer_send(call->dispatch, call->exchange, call->operation, 200, content_json, NULL, body);
 }
 
 void call_fail_text(struct call *call, enum aws_error error, struct slice message)

@@ -104,6 +104,9 @@ void dispatch_run(const struct dispatch *d, const struct dispatch_request *rq);
 
 /* Answers with the operation's output struct (NULL if the operation has none). It is encoded before this returns. */
 void call_reply(struct call *call, const void *output);
+/* Answers with a body that the handler has encoded itself, as call->encoding says (GetRecords: records are written
+ * straight from blocks). Takes the memory over; a buffer that has failed is answered as InternalFailure. */
+void call_reply_body(struct call *call, struct bytebuf *body);
 /* Answers with an error; `fmt` makes the exact AWS message. */
 void call_fail(struct call *call, enum aws_error error, const char *fmt, ...) printf_like(3);
 /* The same with a finished text; SLICE_NULL: an error without a text. */
