@@ -13,6 +13,7 @@
 #define SLUICE_API_API_H
 
 #include "broker/catalog/catalog.h"
+#include "broker/config.h"
 #include "broker/log/log.h"
 #include "common/base/histogram.h"
 #include "common/http/http_server.h"
@@ -23,57 +24,17 @@ struct api_loop;
 
 /* ---- what main gives -------------------------------------------------------------------------------------------- */
 
-struct api_credential {
-    const char *access_key_id;
-    const char *secret_access_key;
-};
-
-/* A stream that the configuration wants to exist. An existing one keeps its shards; its retention is changed. */
-struct api_stream_wanted {
-    const char *name;
-    uint32_t shards;
-    bool on_demand;
-    int64_t retention_ms;     /* 0: the default */
-    uint64_t retention_bytes; /* 0: the default */
-};
-
-enum api_route_auth {
-    API_AUTH_DEFAULT, /* sigv4 if there are credentials, else none */
-    API_AUTH_SIGV4,
-    API_AUTH_KEY, /* the header x-api-key holds a line of key_file */
-    API_AUTH_NONE,
-};
-
-/* A path of the REST ingestion. POST /streams/NAME/records exists without one. */
-struct api_route {
-    const char *path;
-    const char *stream;
-    enum api_route_auth auth;
-    const char *key_file;    /* for API_AUTH_KEY: a key a line, '#' begins a comment; read at start */
-    const char *stamp_field; /* NULL: none. Records must be JSON objects and get "FIELD":"2026-11-22T21:03:04.567Z" */
-    uint64_t body_bytes_max; /* 0: 10 MiB. Larger: 413 */
-};
-
 struct api_options {
     struct loop **loops; /* loops[0] is the calling one; all run, or will before api_start can finish */
     uint32_t loop_count;
-    struct catalog *catalog;                   /* stays main's; open until api_stop is done */
-    const struct log_options *log;             /* copied */
-    const char *account_id;                    /* 12 digits; NULL: 000000000000 */
-    const char *region;                        /* NULL: us-east-1 */
-    int64_t iterator_life_ms;                  /* 0: 300,000. Also of pagination tokens */
+    struct catalog *catalog;       /* stays main's; open until api_stop is done */
+    const struct log_options *log; /* copied */
+    /* account_id, region, iterator_life_ms, limits, credentials (none: any signature, and none at all, is accepted),
+     * streams (an existing one keeps its shards; its retention and record size are changed), routes. */
+    const struct config *config;
     uint32_t create_delay_ms, delete_delay_ms; /* a stream stays CREATING, DELETING at least that long */
-    uint32_t shards_max;                       /* of all streams; 0: 10,000: LimitExceededException */
-    bool limits_aws;                           /* enforce AWS's limits of a shard */
-    int64_t retention_ms;                      /* of new streams; 0: 24 h */
-    uint64_t retention_bytes;                  /* a stream; 0: no limit */
-    const struct api_credential *credentials;  /* none: any signature, and none at all, is accepted */
-    uint32_t credential_count;
-    const struct api_stream_wanted *streams;
-    uint32_t stream_count;
-    const struct api_route *routes;
-    uint32_t route_count;
-    const struct service *const *services; /* more services (firehose's), NULL-terminated; NULL: none */
+    uint32_t shards_max;                       /* of all streams; 0: 10,000. Over it: LimitExceededException */
+    const struct service *const *services;     /* more services (firehose's), NULL-terminated; NULL: none */
     /* Requests that are neither AWS's nor the REST ingestion's (GET /metrics, /healthz). False: not known: 404. */
     bool (*other)(void *ctx, struct api_loop *loop, struct http_exchange *x);
     void *ctx;
@@ -83,12 +44,12 @@ struct api_options {
 
 struct api_start {
     void (*done)(struct api_start *s);
-    int status; /* 0, or of the catalog, of log_open, ST_INVALID (a key file, a name): err tells */
+    int status; /* 0, or of the catalog, of log_open, -ENOMEM: err tells */
     struct err err;
     struct api *api; /* on success; else everything is undone */
     void *private;
 };
-/* `options` and all it points to must live until done; credentials, routes, services and ctx until api_stop is done. */
+/* What `options` points to must live until api_stop is done. */
 void api_start(const struct api_options *options, struct api_start *s);
 
 struct api_stop {
@@ -161,11 +122,11 @@ struct api_change {
     struct catalog_stream stream; /* in (create, update): all but uid, status, created; out: as it is now */
     uint32_t shard_count;         /* create */
     bool wait_active;             /* create: done comes when it is ACTIVE; else when it is CREATING */
-    /* private */
+    void *private;                /* the caller's */
+    /* ours: */
     struct api_loop *home;
     struct io_msg msg;
     uint8_t kind;
-    struct list link;
 };
 void api_stream_create(struct api_loop *l, struct api_change *c);
 /* By stream.name; done comes when it is DELETING. */
@@ -188,6 +149,7 @@ struct api_stream_watch {
     void (*changed)(struct api_stream_watch *w);
     uint64_t stream_uid;
     struct list link; /* private */
+    bool due;         /* private */
 };
 void api_stream_watch(struct api_loop *l, struct api_stream_watch *w);
 void api_stream_unwatch(struct api_stream_watch *w);

@@ -4,7 +4,7 @@
  * travel as one message there and one back (architecture.md, decision 1), however many shards an append touches.
  *
  * Invariants
- *  C1. `done` comes exactly once, on the calling loop, never inside the call.
+ *  C1. `done` comes exactly once, on the calling loop; inside the call if nothing has to be waited for.
  *  C2. Between call and done the struct and what it points to belong to the call; the other loop reads them, so the
  *      caller leaves them alone.
  *  C3. A shard is named by its uid, and looked up in the owner's log when the call arrives: one that was removed
@@ -69,7 +69,7 @@ struct shard_read {
     struct io_msg msg;
 };
 void shard_read(struct api_loop *l, struct shard_read *r);
-/* Gives all blocks back; `released` (not NULL) comes when the struct may be used again or freed, never inside. */
+/* Gives all blocks back; `released` (not NULL) comes when the struct may be used again or freed. */
 void shard_read_release(struct shard_read *r, void (*released)(struct shard_read *r));
 
 /* ---- asking, seeking, waiting ------------------------------------------------------------------------------------- */
@@ -100,7 +100,8 @@ struct shard_watch {
     struct log_watch log;
     struct api_loop *home;
     struct io_msg msg, cancel_msg;
-    uint8_t state;
+    bool active, cancelling; /* home */
+    bool armed;              /* owner */
 };
 void shard_watch(struct api_loop *l, struct shard_watch *w);
 /* An early end: `woken` still comes, soon, with status -ECANCELED if nothing else was faster. */
@@ -115,15 +116,17 @@ struct shard_need {
     struct log_need log;
     struct api_loop *home;
     struct io_msg msg, lost_msg;
-    uint64_t lost_from, lost_to, sent_counter;
-    uint8_t state;
-    bool again;
+    uint64_t sent_counter, told_from, told_to; /* travel with the messages */
+    bool sent_remove;
+    bool busy, again; /* home */
     void (*removed)(struct shard_need *n);
+    uint64_t lost_from, lost_to; /* owner: not yet told */
+    bool held, gone, lost_out;   /* owner */
 };
 void shard_need_add(struct api_loop *l, struct shard_need *n);
 /* n->counter has been raised. */
 void shard_need_moved(struct shard_need *n);
-/* `removed` comes when the struct may be freed, never inside. */
+/* `removed` comes when the struct may be freed. */
 void shard_need_remove(struct shard_need *n, void (*removed)(struct shard_need *n));
 
 #endif
