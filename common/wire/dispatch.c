@@ -43,7 +43,8 @@ static void ids_make(const struct dispatch *d, struct dispatch_answer *answer)
 {
     static const char hex[] = "0123456789abcdef";
     uint8_t bytes[16 + ID_2_BYTES];
-    d->options.random(d->options.ctx, bytes, sizeof bytes);
+    void (*fill)(void *ctx, void *out, size_t len) = d->options.random;
+    fill(d->options.ctx, bytes, sizeof bytes);
     bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
     bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
     char *to = answer->request_id;

@@ -1,3 +1,9 @@
+/*
+ * The JSON reader. The grammar is a small machine over `last` (a key wants a value), `first` (no comma yet) and one bit a
+ * level (object or array): no recursion, so that hostile nesting costs nothing. A string is one vector scan to its
+ * closing quote; whatever stops the scan earlier is an escape (checked at once, unescaped only if the text is wanted), a
+ * character beyond ASCII (checked in a run) or an error. Invariant: r->at stands behind the last token.
+ */
 #include "common/wire/json_read.h"
 
 #include "common/base/check.h"

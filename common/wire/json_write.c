@@ -1,3 +1,7 @@
+/*
+ * The JSON writer. One flag, `comma`, is all its state: set behind a value, cleared behind an opening bracket and behind
+ * a key. Text goes out in runs between the characters that need an escape; blobs are encoded right into the buffer.
+ */
 #include "common/wire/json_write.h"
 
 #include <math.h>

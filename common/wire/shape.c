@@ -1,3 +1,7 @@
+/*
+ * What all parts of the shape engine need to know of a shape: how large its values are, whether one is given, the names
+ * of enums, and whether a table makes sense. Decoding, validation and encoding have files of their own.
+ */
 #include "common/wire/shape.h"
 
 #include <string.h>

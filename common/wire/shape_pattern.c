@@ -1,3 +1,9 @@
+/*
+ * The matcher of AWS's regular expressions. sequence() matches what is left of an alternative: a group() or a run() of
+ * one set, each of which tries its possibilities, longest first, and calls sequence() for what follows; `struct rest`, on
+ * the stack, says what follows a group. Nothing is compiled and nothing allocated. The pattern is trusted (a table of
+ * ours, seen by pattern_supported); the text is not: each step is counted, and so is the depth.
+ */
 #include "common/wire/shape_pattern.h"
 
 #include "common/wire/utf8.h"

@@ -1,3 +1,4 @@
+/* UTF-8 by the table of RFC 3629, section 4: the second byte's range depends on the first; the others are 80..BF. */
 #include "common/wire/utf8.h"
 
 static bool is_continuation(uint8_t c)

@@ -66,6 +66,23 @@ static void *decode(const struct shape *shape, const char *body)
     return out;
 }
 
+/* Ends a text built in a buffer. */
+static const char *text_of(struct bytebuf *b)
+{
+    bytebuf_byte(b, 0);
+    assert_false(bytebuf_failed(b));
+    return (const char *)b->ptr;
+}
+
+static void repeat(struct bytebuf *b, char c, size_t count)
+{
+    uint8_t *to = bytebuf_reserve(b, count);
+    if (!to)
+        abort();
+    memset(to, c, count);
+    bytebuf_advance(b, count);
+}
+
 #define assert_slice(s, text)                                        \
     do {                                                             \
         struct slice s_ = (s);                                       \
@@ -423,34 +440,33 @@ static void the_tenth_error_is_the_last(void **state)
 
 static void too_many_records_are_listed_by_their_class(void **state)
 {
-    static char body[501 * 40 + 100], text[501 * 80 + 300];
-    size_t n = (size_t)sprintf(body, "{\"StreamName\":\"s\",\"Records\":[");
-    size_t t = (size_t)sprintf(text, "1 validation error detected: Value '[");
+    struct bytebuf body, text;
+    bytebuf_init(&body, 1 << 20);
+    bytebuf_init(&text, 1 << 20);
+    bytebuf_str(&body, "{\"StreamName\":\"s\",\"Records\":[");
+    bytebuf_str(&text, "1 validation error detected: Value '[");
     for (int i = 0; i < 501; i++) {
-        n += (size_t)sprintf(body + n, "%s{\"PartitionKey\":\"a\",\"Data\":\"\"}", i ? "," : "");
-        t += (size_t)sprintf(text + t, "%scom.amazonaws.kinesis.v20131202.PutRecordsRequestEntry@c965e310",
-                             i ? ", " : "");
+        bytebuf_printf(&body, "%s{\"PartitionKey\":\"a\",\"Data\":\"\"}", i ? "," : "");
+        bytebuf_printf(&text, "%scom.amazonaws.kinesis.v20131202.PutRecordsRequestEntry@c965e310", i ? ", " : "");
     }
-    strcpy(body + n, "]}");
-    strcpy(text + t, "]' at 'records" FAILS "have length less than or equal to 500");
-    expect(&put_records_in, body, 1, text);
+    bytebuf_str(&body, "]}");
+    bytebuf_str(&text, "]' at 'records" FAILS "have length less than or equal to 500");
+    expect(&put_records_in, text_of(&body), 1, text_of(&text));
+    bytebuf_deinit(&body);
+    bytebuf_deinit(&text);
 }
 
 static void a_long_blob_is_shown_as_a_java_buffer(void **state)
 {
-    size_t encoded = 1398104; /* of 1048578 bytes */
-    char *body = malloc(encoded + 100);
-    void *out;
-    struct slice message;
-    assert_non_null(body);
-    size_t n = (size_t)sprintf(body, "{\"StreamName\":\"s\",\"Records\":[{\"PartitionKey\":\"a\",\"Data\":\"");
-    memset(body + n, 'A', encoded);
-    strcpy(body + n + encoded, "\"}]}");
-    assert_int_equal(feed(&put_records_in, slice_str(body), &out, &message), 1);
-    assert_slice(message,
-                 "1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 lim=1048578 cap=1048578]' at "
-                 "'records.1.member.data" FAILS "have length less than or equal to 1048576");
-    free(body);
+    struct bytebuf body;
+    bytebuf_init(&body, 4 << 20);
+    bytebuf_str(&body, "{\"StreamName\":\"s\",\"Records\":[{\"PartitionKey\":\"a\",\"Data\":\"");
+    repeat(&body, 'A', 1398104); /* of 1048578 bytes */
+    bytebuf_str(&body, "\"}]}");
+    expect(&put_records_in, text_of(&body), 1,
+           "1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 lim=1048578 cap=1048578]' at "
+           "'records.1.member.data" FAILS "have length less than or equal to 1048576");
+    bytebuf_deinit(&body);
 }
 
 #define TAG_LENGTHS \
@@ -499,17 +515,16 @@ static void very_many_unknown_enum_texts_are_still_errors(void **state)
 
 static void an_enormous_value_is_cut_in_the_message(void **state)
 {
-    size_t len = 200000;
-    char *body = malloc(len + 100);
+    struct bytebuf body;
     void *out;
     struct slice message;
-    assert_non_null(body);
-    size_t n = (size_t)sprintf(body, "{\"ShardIterator\":\"");
-    memset(body + n, 'x', len);
-    strcpy(body + n + len, "\"}");
-    assert_int_equal(feed(&get_records_in, slice_str(body), &out, &message), 1);
+    bytebuf_init(&body, 1 << 20);
+    bytebuf_str(&body, "{\"ShardIterator\":\"");
+    repeat(&body, 'x', 200000);
+    bytebuf_str(&body, "\"}");
+    assert_int_equal(feed(&get_records_in, bytebuf_view(&body), &out, &message), 1);
     assert_in_range(message.len, 64 * 1024, 66 * 1024);
-    free(body);
+    bytebuf_deinit(&body);
 }
 
 /* ---- encoding --------------------------------------------------------------------------------------------------- */
