@@ -66,6 +66,7 @@ enum sim_end {
 };
 /* Runs the loops until `until(arg)` is true (asked between iterations; NULL: never) or `for_ms` have passed. */
 enum sim_end sim_run(struct sim_world *w, bool (*until)(void *arg), void *arg, int64_t for_ms);
+enum sim_end sim_run_ns(struct sim_world *w, bool (*until)(void *arg), void *arg, int64_t for_ns);
 int64_t sim_now_ns(const struct sim_world *w);
 struct wall_ms sim_wall(const struct sim_world *w);
 /* Sets the wall clock on or back; the monotonic clock is not touched. */

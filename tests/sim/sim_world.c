@@ -176,17 +176,24 @@ static void step(struct sim_loop *l)
 
 enum sim_end sim_run(struct sim_world *w, bool (*until)(void *arg), void *arg, int64_t for_ms)
 {
-    int64_t deadline = w->now_ns + for_ms * NS_PER_MS;
+    return sim_run_ns(w, until, arg, for_ms * NS_PER_MS);
+}
+
+enum sim_end sim_run_ns(struct sim_world *w, bool (*until)(void *arg), void *arg, int64_t for_ns)
+{
+    int64_t deadline = w->now_ns + for_ns;
     for (;;) {
         if (w->cut)
             return SIM_CUT;
         if (until && until(arg))
             return SIM_DONE;
-        struct sim_loop *l = world_pick(w, NULL);
+        struct sim_loop *l = w->now_ns < deadline ? world_pick(w, NULL) : NULL;
         if (l) {
             step(l);
             continue;
         }
+        if (w->now_ns >= deadline)
+            return SIM_DEADLINE;
         int64_t next = world_next(w);
         if (next == INT64_MAX)
             return SIM_IDLE;
