@@ -397,10 +397,10 @@ static bool reader_block(struct driver_reader *v, const struct log_block *b, boo
     uint64_t base = b->header.base_counter, end = base + b->header.record_count;
     bool in_place = first ? base <= v->position && end > v->position : base == v->position;
     if (!in_place && (d->model.sync == LOG_SYNC_BATCH || base < v->position + (1ull << 31)))
-        return model_fail(&d->model, s, "gap: a read at %" PRIu64 " gives the block %" PRIu64 "..%" PRIu64,
-                          v->position, base, end);
-    bool durable = d->model.sync == LOG_SYNC_BATCH ||
-                   (d->model.sync == LOG_SYNC_INTERVAL && v->visibility == LOG_SYNCED);
+        return model_fail(&d->model, s, "gap: a read at %" PRIu64 " gives the block %" PRIu64 "..%" PRIu64, v->position,
+                          base, end);
+    bool durable =
+        d->model.sync == LOG_SYNC_BATCH || (d->model.sync == LOG_SYNC_INTERVAL && v->visibility == LOG_SYNCED);
     v->position = end;
     d->blocks_read++;
     return model_block(&d->model, s, b, durable);
@@ -509,9 +509,9 @@ bool driver_look(struct driver *d)
             return model_fail(&d->model, s, "fenced without a failure: %s", info.trouble);
         if (info.first_counter > info.visible_counter || info.visible_counter > info.next_counter ||
             info.synced_counter > info.next_counter)
-            return model_fail(&d->model, s, "counters first %" PRIu64 " visible %" PRIu64 " synced %" PRIu64
-                              " next %" PRIu64, info.first_counter, info.visible_counter, info.synced_counter,
-                              info.next_counter);
+            return model_fail(&d->model, s,
+                              "counters first %" PRIu64 " visible %" PRIu64 " synced %" PRIu64 " next %" PRIu64,
+                              info.first_counter, info.visible_counter, info.synced_counter, info.next_counter);
         if (d->model.sync == LOG_SYNC_BATCH && info.visible_counter > info.synced_counter)
             return model_fail(&d->model, s, "visible before it was synced");
     }

@@ -60,11 +60,11 @@ struct driver {
     struct log_close close[DRIVER_LOOPS_MAX];
     uint32_t closes;
     bool opened, verbose;
-    bool faults;  /* errors may show: operations were failed on purpose since the last opening */
-    bool rot;     /* bits were flipped since the beginning */
+    bool faults;             /* errors may show: operations were failed on purpose since the last opening */
+    bool rot;                /* bits were flipped since the beginning */
     bool allow_loss_of_last; /* rot may cut the last commit before its mark */
-    enum model_cut cut; /* how the last life ended */
-    uint8_t *scratch;   /* record data on their way into log_append */
+    enum model_cut cut;      /* how the last life ended */
+    uint8_t *scratch;        /* record data on their way into log_append */
     uint64_t acks, refusals, failures, blocks_read, seeks, watches_woken, quarantines;
 };
 

@@ -141,7 +141,8 @@ bool model_acked(struct model *m, struct model_shard *s, uint64_t id, uint32_t c
         if (id + i > 0 && s->record[id + i - 1].state == MODEL_PENDING)
             return model_fail(m, s, "record %" PRIu64 " was acknowledged before the one before it", id + i);
         if (!r->exposed && base + i < s->next_exposed)
-            return model_fail(m, s, "twice: record %" PRIu64 " got counter %" PRIu64 ", given before", id + i, base + i);
+            return model_fail(m, s, "twice: record %" PRIu64 " got counter %" PRIu64 ", given before", id + i,
+                              base + i);
         if (!record_numbered(m, s, id + i, base + i, arrival.ms))
             return false;
         r->state = MODEL_ACKED;
@@ -189,8 +190,8 @@ bool model_block(struct model *m, struct model_shard *s, const struct log_block 
         if (counter >= s->next_exposed)
             s->next_exposed = counter + 1;
     }
-    return more == 0 || model_fail(m, s, "altered: the block at counter %" PRIu64 " cannot be walked",
-                                   b->header.base_counter);
+    return more == 0 ||
+           model_fail(m, s, "altered: the block at counter %" PRIu64 " cannot be walked", b->header.base_counter);
 }
 
 bool model_first(struct model *m, struct model_shard *s, uint64_t first, int64_t true_ms)
@@ -267,12 +268,11 @@ bool model_scan_block(struct model *m, struct model_shard *s, const struct log_b
         if (counter >= s->next_exposed)
             s->next_exposed = counter + 1;
     }
-    return more == 0 || model_fail(m, s, "altered: the block at counter %" PRIu64 " cannot be walked",
-                                   b->header.base_counter);
+    return more == 0 ||
+           model_fail(m, s, "altered: the block at counter %" PRIu64 " cannot be walked", b->header.base_counter);
 }
 
-bool model_scan_end(struct model *m, struct model_shard *s, uint64_t next_counter, enum model_cut cut,
-                    bool unreadable)
+bool model_scan_end(struct model *m, struct model_shard *s, uint64_t next_counter, enum model_cut cut, bool unreadable)
 {
     if (unreadable)
         return true; /* nothing can be told about the rest */

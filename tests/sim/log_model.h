@@ -58,7 +58,7 @@ struct model {
     enum log_sync sync;
     struct model_shard *shard;
     uint32_t shard_count;
-    int64_t steps_ms; /* the sum of the wall clock's steps */
+    int64_t steps_ms;  /* the sum of the wall clock's steps */
     char trouble[400]; /* the first violation, or "" */
 };
 
@@ -96,7 +96,6 @@ enum model_cut {
 void model_scan_start(struct model_shard *s);
 bool model_scan_block(struct model *m, struct model_shard *s, const struct log_block *b);
 /* `unreadable`: the shard is quarantined, so what follows could not be read. */
-bool model_scan_end(struct model *m, struct model_shard *s, uint64_t next_counter, enum model_cut cut,
-                    bool unreadable);
+bool model_scan_end(struct model *m, struct model_shard *s, uint64_t next_counter, enum model_cut cut, bool unreadable);
 
 #endif

@@ -75,7 +75,8 @@ static struct memory_pending *pending_free(struct memory_source *m)
 static void later(struct memory_pending *p, void (*fired)(struct io_timer *t))
 {
     p->timer.fired = fired;
-    timer_arm(p->m->loop, &p->timer, (struct mono_ns){sim_now_ns(p->m->w) + (int64_t)sim_between(p->m->w, 1000, 300000)});
+    timer_arm(p->m->loop, &p->timer,
+              (struct mono_ns){sim_now_ns(p->m->w) + (int64_t)sim_between(p->m->w, 1000, 300000)});
 }
 
 static bool wake_due(struct memory_source *m, const struct source_wake *w)
@@ -156,8 +157,9 @@ static void read_fired(struct io_timer *t)
     } else if (r->from_counter < p->first_counter) {
         r->status = ST_TRIMMED;
         r->next_counter = p->first_counter;
-        snprintf(m->trouble, sizeof m->trouble, "part %" PRIu64 " is read at %" PRIu64 ", delivered up to %" PRIu64
-                 " as was said", p->uid, r->from_counter, p->first_counter);
+        snprintf(m->trouble, sizeof m->trouble,
+                 "part %" PRIu64 " is read at %" PRIu64 ", delivered up to %" PRIu64 " as was said", p->uid,
+                 r->from_counter, p->first_counter);
     } else {
         read_blocks(m, p, r);
         r->part_ended = p->closed && r->block_count == 0 && r->from_counter >= p->next_counter;

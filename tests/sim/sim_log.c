@@ -198,8 +198,8 @@ static bool watches_right(struct driver *d)
         log_shard_info(d->shard[v->shard], &info);
         uint64_t there = v->visibility == LOG_SYNCED ? info.synced_counter : info.visible_counter;
         if (v->watch.counter < there)
-            return model_fail(&d->model, &d->model.shard[v->shard], "a watch at %" PRIu64 " sleeps, %" PRIu64
-                              " is visible", v->watch.counter, there);
+            return model_fail(&d->model, &d->model.shard[v->shard],
+                              "a watch at %" PRIu64 " sleeps, %" PRIu64 " is visible", v->watch.counter, there);
     }
     return true;
 }
@@ -329,7 +329,9 @@ static void lives(struct driver *d, const struct plan *p)
         d->cut = harshest;
         if (d->verbose)
             fprintf(stderr, " life %u: %u loops, faults %d, after %s\n", life, d->loop_count, d->faults,
-                    harshest == MODEL_POWER ? "a power cut" : harshest == MODEL_KILL ? "a kill" : "a close");
+                    harshest == MODEL_POWER  ? "a power cut"
+                    : harshest == MODEL_KILL ? "a kill"
+                                             : "a close");
         if (!driver_verify(d))
             return;
         if (!d->faults)

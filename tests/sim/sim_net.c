@@ -9,7 +9,7 @@
 #include "tests/sim/sim_internal.h"
 #include <arpa/inet.h>
 
-#define INBOX_BYTES   65536u
+#define INBOX_BYTES   (192u << 10)
 #define PORTION_BYTES 16384u
 
 struct sim_socket {
@@ -342,7 +342,7 @@ int sim_net_listen(struct loop *loop, struct net_listener *l, const struct net_a
     struct sim_world *w = sim_loop_of(loop)->world;
     uint8_t address[16];
     if (inet_pton(AF_INET, at->text, address) != 1 && inet_pton(AF_INET6, at->text, address) != 1)
-        return err_set_status(e, -EINVAL, "'%s' is not a numeric address", at->text);
+        return err_set(e, -EINVAL, "it is not a numeric address");
     struct sim_port *p = sim_heap_keep(sizeof *p);
     *p = (struct sim_port){l, sim_loop_of(loop), at->port ? at->port : (uint16_t)(20000 + w->next_port++), {0}};
     list_push_back(&w->ports, &p->link);

@@ -377,7 +377,7 @@ struct echo {
     struct net_conn conn;
     struct io_op op;
     struct iovec iov;
-    uint8_t out[100000], in[100000];
+    uint8_t out[300000], in[300000];
     size_t got;
     int ended;
     bool closed, connected, sent;
