@@ -14,8 +14,8 @@
 #include "common/base/check.h"
 #include "common/base/pool.h"
 
-#define PARTS_MAX      4096
-#define CALLS_MAX      8192
+#define PARTS_MAX 4096
+#define CALLS_MAX 8192
 
 struct source_part_state {
     struct delivery_source *owner;
@@ -372,8 +372,7 @@ static void shards_changed(struct api_stream_watch *w)
     struct delivery_source *s = CONTAINER_OF(w, struct delivery_source, watch);
     if (parts_refresh(s, NULL) < 0)
         return; /* without memory the parts stay as they are until the next change */
-    LIST_FOREACH_SAFE(it, &s->waiting)
-    {
+    LIST_FOREACH_SAFE (it, &s->waiting) {
         struct wake_state *st = CONTAINER_OF(it, struct wake_state, link);
         if (st->wake && !st->defer.run && part_ended_at(st->part, st->wake->counter)) {
             wake_tell(st);
@@ -438,8 +437,7 @@ void delivery_source_close(struct delivery_source *s, void (*closed)(void *ctx),
     s->closing = true;
     s->source.parts_changed = NULL;
     api_stream_unwatch(&s->watch);
-    LIST_FOREACH_SAFE(it, &s->waiting)
-    {
+    LIST_FOREACH_SAFE (it, &s->waiting) {
         struct wake_state *st = CONTAINER_OF(it, struct wake_state, link);
         if (st->wake)
             source_wake_cancel(&s->source, st->wake);
