@@ -244,6 +244,14 @@ void fixture_deinit(struct fixture *f)
 
 /* ---- reading answers ---- */
 
+void *fixture_alloc(size_t len)
+{
+    void *p = calloc(1, len);
+    if (!p)
+        abort();
+    return p;
+}
+
 const char *field(const struct reply *r, const char *name)
 {
     static char values[8][2048];

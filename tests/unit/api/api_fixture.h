@@ -51,6 +51,8 @@ struct reply aws_end(struct fixture *f, struct pending_request *p);
 struct reply http(struct fixture *f, const char *method, const char *target, const char *const *headers,
                   struct slice body);
 
+/* Zeroed memory, to be freed. */
+void *fixture_alloc(size_t len);
 /* The value of the first "name":"..." in a body; static storage, "" if there is none. */
 const char *field(const struct reply *r, const char *name);
 void assert_error(const struct reply *r, int status, const char *type, const char *message);

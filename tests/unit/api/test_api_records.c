@@ -213,11 +213,12 @@ static void ordering_by_an_earlier_number_is_accepted(void **state)
 
 static char *batch_json(unsigned records)
 {
-    char *json = malloc(64 + records * 96);
-    int n = sprintf(json, "{\"StreamName\":\"one\",\"Records\":[");
+    size_t cap = 64 + records * 96, n = 0;
+    char *json = fixture_alloc(cap);
+    n += (size_t)snprintf(json, cap, "{\"StreamName\":\"one\",\"Records\":[");
     for (unsigned i = 0; i < records; i++)
-        n += sprintf(json + n, "%s{\"PartitionKey\":\"key-%u\",\"Data\":\"MTIz\"}", i ? "," : "", i);
-    sprintf(json + n, "]}");
+        n += (size_t)snprintf(json + n, cap - n, "%s{\"PartitionKey\":\"key-%u\",\"Data\":\"MTIz\"}", i ? "," : "", i);
+    snprintf(json + n, cap - n, "]}");
     return json;
 }
 
@@ -275,10 +276,10 @@ static void one_more_than_500_records_is_refused(void **state)
 static struct reply put_large(struct fixture *f, size_t bytes)
 {
     size_t base64 = base64_encoded_len(bytes);
-    char *data = calloc(1, bytes), *json = malloc(base64 + 128);
-    int n = sprintf(json, "{\"StreamName\":\"one\",\"PartitionKey\":\"abcd\",\"Data\":\"");
+    char *data = fixture_alloc(bytes), *json = fixture_alloc(base64 + 128);
+    int n = snprintf(json, 128, "{\"StreamName\":\"one\",\"PartitionKey\":\"abcd\",\"Data\":\"");
     base64_encode(slice_of(data, bytes), json + n);
-    sprintf(json + n + base64, "\"}");
+    memcpy(json + (size_t)n + base64, "\"}", 3);
     struct reply r = aws(f, "PutRecord", json);
     free(data);
     free(json);
