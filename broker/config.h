@@ -18,6 +18,7 @@
 #define SLUICE_BROKER_CONFIG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "common/base/arena.h"
@@ -34,6 +35,7 @@ struct config_mark {
 enum config_sync_mode { CONFIG_SYNC_BATCH, CONFIG_SYNC_INTERVAL, CONFIG_SYNC_NEVER };
 enum config_compression { CONFIG_COMPRESS_NONE, CONFIG_COMPRESS_ZSTD };
 enum config_delimiter { CONFIG_DELIMITER_NEWLINE, CONFIG_DELIMITER_NONE };
+enum config_start { CONFIG_START_OLDEST, CONFIG_START_LATEST };
 /* AUTO: sigv4 once credentials exist, else none; resolved by config_load, so never seen afterwards. */
 enum config_auth { CONFIG_AUTH_AUTO, CONFIG_AUTH_SIGV4, CONFIG_AUTH_KEY, CONFIG_AUTH_NONE };
 /* AUTO: `application/x-ndjson` is a record a line, anything else one record. */
@@ -89,7 +91,7 @@ struct config_texts {
 };
 
 struct config_route {
-    struct config_mark mark, path_mark, stream_mark;
+    struct config_mark mark, path_mark, stream_mark, auth_mark, keys_file_mark;
     const char *path;   /* "/prod/logger" */
     const char *stream; /* its name */
     enum config_auth auth;
@@ -105,8 +107,9 @@ struct config_delivery {
     struct config_mark mark, source_mark, encryption_mark, sink_mark;
     const char *name;
     const char *source; /* a stream's name; NULL: direct, by the Firehose PutRecord operations */
+    enum config_start start;
     struct {
-        uint64_t size_bytes;
+        uint64_t size_bytes; /* before compression */
         int64_t interval_ms;
     } buffer;
     struct config_zip compression;
@@ -115,6 +118,7 @@ struct config_delivery {
         const char *age_file;
     } encryption;
     enum config_delimiter delimiter;
+    const char *extension;   /* instead of that of compression and encryption; NULL: theirs */
     const char *sink;        /* file:///absolute/prefix, with expressions */
     uint64_t capacity_bytes; /* of a direct delivery's internal stream */
 };
@@ -131,6 +135,8 @@ struct config {
     const char *account_id, *region;
     int64_t iterator_life_ms;
     enum config_limits limits;
+    uint32_t shards_max; /* of all streams */
+    int64_t create_delay_ms, delete_delay_ms;
     struct config_reserve disk_reserve;
     struct {
         uint64_t size_bytes; /* of the whole daemon: each loop gets its share */
@@ -159,6 +165,7 @@ struct config {
     struct config_delivery *deliveries;
     uint32_t delivery_count;
     struct config_texts warnings; /* for the daemon to log, such as a misspelt SLUICE_ variable */
+    const char *listen_origin;    /* private: where `listen` was said, for messages */
     struct arena arena;           /* private: owns everything above */
 };
 
@@ -176,13 +183,17 @@ int config_args_read(int argc, char **argv, struct config_args *out, struct err 
 /* The text of --help. */
 void config_help(FILE *out);
 
+#define CONFIG_DEFAULT_FILE "/etc/sluice/sluice.yaml"
+
 /* Where the user's values come from, besides the command line; lent for the call. */
 struct config_world {
-    char *const *environ; /* as environ(7); NULL: empty */
-    bool root;            /* decides the default data directory */
+    const char *default_file; /* read if it is there and no other file is named; NULL: none */
+    char *const *environ;     /* as environ(7); NULL: none */
+    bool root;                /* decides the default data directory */
 };
 
-/* Loads and checks everything: defaults, the file (args->config, else SLUICE_CONFIG, else none), the environment, the
+/* Loads and checks everything: defaults, the file (args->config, else SLUICE_CONFIG, else
+ * world->default_file if it exists), the environment, the
  * command line, the files that it names (secrets, keys, recipients), what must fit together. On success *out is to be
  * freed by config_free; on failure it is untouched and `e` holds the line to print. ST_INVALID, ST_SYNTAX (not YAML),
  * -ENOENT, -EACCES, -ENOMEM, ... */
