@@ -28,9 +28,9 @@ struct format_cursor {
     bool entered; /* `iter` and `counter` stand inside of blocks[block] */
     struct block_iter iter;
     struct block_record record; /* the next one, if have_record */
-    bool have_record;
-    uint64_t counter;   /* of the next record */
-    size_t record_done; /* bytes of `record` (and its delimiter) that are out already */
+    bool have_record, begun;    /* begun: it is in the object, some of its bytes may be out already */
+    uint64_t counter;           /* of the next record */
+    size_t record_done;         /* bytes of `record` (and its delimiter) that are out already */
 };
 
 enum format_end {
