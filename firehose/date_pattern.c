@@ -113,7 +113,7 @@ static int put_quarter(struct bytebuf *out, int month, unsigned count)
 /* The fraction's first `count` digits of nine. */
 static int put_fraction(struct bytebuf *out, int ms, unsigned count)
 {
-    char digits[10];
+    char digits[24];
     if (count > 9)
         return ST_SYNTAX;
     snprintf(digits, sizeof digits, "%03d000000", ms % 1000);

@@ -12,6 +12,7 @@ void piece_pool_init(struct piece_pool *p, uint64_t bytes_max)
     *p = (struct piece_pool){.limit = n < 4 ? 4 : n > 65536 ? 65536 : (uint32_t)n};
     list_init(&p->free);
     list_init(&p->waiters);
+    list_init(&p->holders);
 }
 
 void piece_pool_deinit(struct piece_pool *p)
@@ -48,10 +49,25 @@ struct piece *piece_get(struct piece_pool *p, struct piece_waiter *w)
         piece->at = 0;
         piece->len = 0;
         list_init(&piece->link);
-    } else if (w && !list_linked(&w->link)) {
-        list_push_back(&p->waiters, &w->link);
+        return piece;
     }
-    return piece;
+    if (w && !list_linked(&w->link))
+        list_push_back(&p->waiters, &w->link);
+    LIST_FOREACH_SAFE (it, &p->holders) {
+        struct piece_holder *h = CONTAINER_OF(it, struct piece_holder, link);
+        h->press(h);
+    }
+    return NULL;
+}
+
+void piece_hold(struct piece_pool *p, struct piece_holder *h)
+{
+    list_push_back(&p->holders, &h->link);
+}
+
+void piece_hold_end(struct piece_holder *h)
+{
+    list_remove(&h->link);
 }
 
 void piece_put(struct piece_pool *p, struct piece *piece)

@@ -25,12 +25,19 @@ struct piece {
 
 struct piece_pool {
     uint32_t limit, made;
-    struct list free, waiters;
+    struct list free, waiters, holders;
 };
 
 struct piece_waiter {
     void (*got)(struct piece_waiter *w); /* ask again; from piece_put, so only schedule something there */
     struct list link;                    /* private */
+};
+
+/* Who may hold half-filled pieces: asked to send them on when somebody goes without. From piece_get, so only schedule
+ * something there. */
+struct piece_holder {
+    void (*press)(struct piece_holder *h);
+    struct list link; /* private */
 };
 
 /* `bytes_max` is rounded down to pieces, at least 4. */
@@ -42,10 +49,7 @@ struct piece *piece_get(struct piece_pool *p, struct piece_waiter *w) must_use;
 void piece_put(struct piece_pool *p, struct piece *piece);
 /* Out of the line; harmless if not in it. */
 void piece_wait_cancel(struct piece_waiter *w);
-/* Somebody waits: send half-filled pieces on. */
-static inline bool piece_pool_short(const struct piece_pool *p)
-{
-    return !list_empty(&p->waiters);
-}
+void piece_hold(struct piece_pool *p, struct piece_holder *h);
+void piece_hold_end(struct piece_holder *h);
 
 #endif

@@ -69,7 +69,8 @@ struct source {
     const struct source_ops *ops;
     /* Set by the firehose: called (from the loop) when parts appear or go; NULL is allowed. */
     void (*parts_changed)(struct source *s);
-    void *owner;
+    void *delivery; /* the firehose's, for parts_changed */
+    void *owner;    /* the implementation's */
 };
 
 /* DirectPut: appends records to the delivery's internal stream. `done` with status 0 once they are on disk. */
