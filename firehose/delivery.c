@@ -550,7 +550,7 @@ static void grace_fired(struct io_timer *t)
 
 void delivery_stop(struct delivery *d, uint32_t grace_ms, void (*stopped)(struct delivery *d))
 {
-    CHECK(!d->stop);
+    CHECK(d->stop == STOP_NO || d->stop == STOP_DONE);
     d->stopped = stopped;
     d->stop = STOP_DRAIN;
     if (d->state == DELIVERY_RUNNING) {
