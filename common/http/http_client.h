@@ -18,7 +18,7 @@ struct http_client_options {
     uint16_t port;
     uint32_t connections_max;                    /* 0 = 4 */
     uint32_t connect_ms;                         /* name and connection together; 0 = 5,000 */
-    uint32_t request_ms;                         /* from sending to the answer's last byte; 0 = 60,000 */
+    uint32_t request_ms;                         /* from http_client_call to the answer's last byte; 0 = 60,000 */
     uint32_t idle_ms;                            /* an idle connection is closed after this; 0 = 60,000 */
     uint64_t response_bytes_max;                 /* of a body; 0 = 64 MiB */
     const struct sigv4_credentials *credentials; /* NULL: requests are not signed. Copied */

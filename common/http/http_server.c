@@ -112,13 +112,34 @@ void http_request_charge(struct http_server *s, struct http_request *r)
     r->charged = now;
 }
 
-/* Over the budget nothing new begins, except when no request has got further than its head: then the budget is simply
- * smaller than what one request needs, and waiting would be for ever. */
+static bool is_starved(const struct http_conn *c)
+{
+    return list_linked(&c->hungry) && c->receiving && c->receiving->granted;
+}
+
+/* Over the budget nothing goes on, except when no other request could: every one that holds memory waits for more.
+ * Then waiting would be for ever, and one at a time is let through. */
 bool http_memory_allows(const struct http_server *s, const struct http_request *r, uint64_t bytes)
 {
     if (s->stats.memory_bytes + bytes <= s->options.memory_bytes_max)
         return true;
-    return s->granted == 0 || (r && r->granted && s->granted == 1);
+    bool counted = r && r->granted && !(r->conn && is_starved(r->conn));
+    return s->granted - s->starved - counted == 0;
+}
+
+void http_conn_starve(struct http_conn *c, uint64_t bytes)
+{
+    http_conn_unstarve(c);
+    c->hungry_bytes = bytes;
+    list_push_back(&c->server->hungry, &c->hungry);
+    c->server->starved += is_starved(c);
+    http_server_wake(c->server); /* it may have been the last that was not waiting */
+}
+
+void http_conn_unstarve(struct http_conn *c)
+{
+    c->server->starved -= is_starved(c);
+    list_remove(&c->hungry);
 }
 
 /* ---- deadlines --------------------------------------------------------------------------------------------------- */
@@ -206,8 +227,8 @@ static void conn_unlist(struct http_conn *c)
 {
     list_remove(&c->timed);
     list_remove(&c->timed_answer);
-    list_remove(&c->hungry);
     list_remove(&c->dirty);
+    http_conn_unstarve(c);
 }
 
 void http_conn_drop(struct http_conn *c)
@@ -229,14 +250,13 @@ static void conn_ended(struct net_conn *net, int status)
     }
     /* a half-closed client still gets the answers to what it has sent in full */
     if (c->blocked)
-        return; /* http_conn_unblock comes back here */
+        return;                                       /* http_conn_unblock comes back here */
     if (c->receiving && c->receiving == c->sending) { /* its "100 Continue" is on its way, nothing is before it */
         http_conn_drop(c);
         return;
     }
     if (c->receiving) {
         list_remove(&c->timed);
-        list_remove(&c->hungry);
         http_request_free(c->server, c->receiving);
         c->receiving = NULL;
     }
@@ -325,9 +345,9 @@ static void turn(struct io_defer *d)
     /* each connection at most once a turn: one that still does not fit queues at the end */
     for (uint64_t left = s->stats.connections; left > 0 && !list_empty(&s->hungry); left--) {
         struct http_conn *c = CONTAINER_OF(s->hungry.next, struct http_conn, hungry);
-        if (!http_memory_allows(s, c->receiving, 1))
+        if (!http_memory_allows(s, c->receiving, c->hungry_bytes))
             break;
-        list_remove(&c->hungry);
+        http_conn_unstarve(c);
         http_conn_unblock(c);
     }
     if (s->stopping && !s->listening && list_empty(&s->conns) && s->live_requests == 0)

@@ -182,7 +182,7 @@ static void conn_linger(struct http_conn *c)
         return;
     }
     c->phase = HTTP_LINGERING;
-    list_remove(&c->hungry);
+    http_conn_unstarve(c);
     net_shutdown(&c->net);
     net_resume(&c->net);
     http_conn_deadline(c, &c->server->lingering, LINGER_MS);

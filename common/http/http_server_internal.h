@@ -62,6 +62,7 @@ struct http_conn {
     struct list dirty;        /* server->dirty: has something to send */
     struct mono_ns deadline, answer_deadline;
     struct list queue;
+    uint64_t hungry_bytes; /* how much it waits for */
     uint32_t queued;
     enum http_phase phase;
     bool blocked; /* not reading: pipeline or memory is full */
@@ -83,7 +84,9 @@ struct http_server {
     struct list conns, idle, receiving, answering, lingering, hungry, dirty, orphans;
     struct list spare; /* requests for reuse, the last used first */
     uint64_t spare_bytes;
-    uint32_t live_requests, granted;
+    uint32_t live_requests;
+    uint32_t granted; /* requests past RESERVING: they hold memory for their body */
+    uint32_t starved; /* those of them that wait for more (chunked bodies) */
     struct io_timer timer, grace;
     struct io_defer turn;
     int64_t date_second;
@@ -106,6 +109,9 @@ void http_request_free(struct http_server *s, struct http_request *r);
 void http_request_charge(struct http_server *s, struct http_request *r);
 /* Whether `bytes` more may be taken now by a request (NULL: a new one). */
 bool http_memory_allows(const struct http_server *s, const struct http_request *r, uint64_t bytes);
+/* Queues for `bytes` of memory, and leaves that queue (harmless if it is not in it). */
+void http_conn_starve(struct http_conn *c, uint64_t bytes);
+void http_conn_unstarve(struct http_conn *c);
 /* Starts the one deadline of the receiving side over: `list` is one of the server's. */
 void http_conn_deadline(struct http_conn *c, struct list *list, uint32_t ms);
 void http_conn_answer_deadline(struct http_conn *c);

@@ -26,11 +26,10 @@ static void conn_block(struct http_conn *c)
 }
 
 /* Waits in the queue for memory. */
-static void conn_starve(struct http_conn *c)
+static void conn_starve(struct http_conn *c, uint64_t bytes)
 {
     conn_block(c);
-    list_remove(&c->hungry);
-    list_push_back(&c->server->hungry, &c->hungry);
+    http_conn_starve(c, bytes);
 }
 
 static void stash_add(struct http_conn *c, struct slice data)
@@ -54,7 +53,7 @@ static bool buf_grow(struct http_conn *c, struct http_request *r, uint64_t need)
     if (need <= r->cap)
         return true;
     if (!http_memory_allows(c->server, r, need - r->cap)) {
-        conn_starve(c);
+        conn_starve(c, need - r->cap);
         return false;
     }
     uint8_t *p = realloc(r->buf, need);
@@ -167,7 +166,7 @@ static void body_reserve(struct http_conn *c, struct http_request *r)
     uint64_t length = r->parser.body == HTTP1_BODY_LENGTH ? r->parser.content_length : 0;
     r->stage = HTTP_RESERVING;
     if (!http_memory_allows(c->server, r, length)) {
-        conn_starve(c);
+        conn_starve(c, length);
         return;
     }
     if (!buf_grow(c, r, r->parser.head_bytes + length))
@@ -238,7 +237,7 @@ static bool begin(struct http_conn *c)
         return false;
     }
     if (!http_memory_allows(s, NULL, BUF_BYTES_FIRST)) {
-        conn_starve(c);
+        conn_starve(c, BUF_BYTES_FIRST);
         return false;
     }
     c->receiving = http_request_new(c);
@@ -306,7 +305,7 @@ void http_conn_refuse(struct http_conn *c, int status, const char *text)
     CHECK(r);
     c->server->stats.bad_requests++;
     list_remove(&c->timed);
-    list_remove(&c->hungry);
+    http_conn_unstarve(c);
     c->receiving = NULL;
     c->phase = HTTP_DRAINING;
     c->blocked = false;
