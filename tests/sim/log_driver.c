@@ -294,7 +294,12 @@ static void append_done(struct log_append *a)
     struct model_shard *s = model_of(d, x->shard);
     x->busy = false;
     if (a->status == 0) {
+        struct log_shard_info info;
         d->acks++;
+        log_shard_info(d->shard[x->shard], &info);
+        if (info.state != LOG_SHARD_OK)
+            model_fail(&d->model, s, "record %" PRIu64 " was acknowledged while the shard was not trusted: %s", x->id,
+                       info.trouble);
         model_acked(&d->model, s, x->id, x->count, a->base_counter, a->arrival);
     } else {
         d->failures++;

@@ -132,8 +132,8 @@ static bool record_numbered(struct model *m, struct model_shard *s, uint64_t id,
 bool model_acked(struct model *m, struct model_shard *s, uint64_t id, uint32_t count, uint64_t base,
                  struct wall_ms arrival)
 {
-    if (s->failed)
-        return model_fail(m, s, "record %" PRIu64 " was acknowledged after a failure without reopening (G2)", id);
+    if (id < s->failed_below)
+        return model_fail(m, s, "record %" PRIu64 " was acknowledged after one before it had failed (G2)", id);
     for (uint32_t i = 0; i < count; i++) {
         struct model_record *r = &s->record[id + i];
         if (r->state != MODEL_PENDING)
@@ -158,7 +158,8 @@ void model_append_failed(struct model_shard *s, uint64_t id, uint32_t count, int
 {
     for (uint32_t i = 0; i < count; i++)
         s->record[id + i].state = MODEL_FAILED;
-    s->failed |= status != -ENOSPC && status != ST_CLOSED && status != ST_RESERVE && status != ST_THROTTLED;
+    if (status != ST_CLOSED)
+        s->failed_below = s->count;
 }
 
 /* One record of a block: the common part of reading and scanning. */
@@ -217,7 +218,6 @@ void model_scan_start(struct model_shard *s)
 {
     s->scan_id = s->scan_first_id = NO_COUNTER;
     s->scan_counter = NO_COUNTER;
-    s->failed = false;
 }
 
 /* Records between two that were found: none of them may be there, and each must be allowed to be missing. */

@@ -1,0 +1,460 @@
+/*
+ * See delivery_source.h. A part lives from the moment its shard is seen until the source is closed; its position
+ * (first and next counter) is asked for once at the start and refreshed by every read and wake, so that parts() answers
+ * from memory. Reads and wakes are pooled states that outlive a cancelled caller.
+ *
+ * Failure modes: a shard that is gone or fenced answers reads with its status; the delivery decides. Without memory a
+ * read or wake completes with -ENOMEM, from the loop.
+ */
+#include "broker/delivery_source.h"
+
+#include <stdlib.h>
+
+#include "broker/api/shard_call.h"
+#include "common/base/check.h"
+#include "common/base/pool.h"
+
+#define PARTS_MAX 4096
+#define CALLS_MAX 8192
+
+struct source_part_state {
+    struct delivery_source *owner;
+    struct catalog_shard row;
+    uint64_t parents[2];
+    uint64_t first_counter, next_counter;
+    struct shard_need need;
+    struct shard_ask ask;
+    struct delivery_source_open *opening;
+    bool gone; /* no longer among the stream's shards */
+};
+
+struct read_state {
+    struct delivery_source *owner;
+    struct source_part_state *part;
+    struct source_read *read; /* NULL once it is answered */
+    struct shard_read call;
+    uint32_t lent;
+    struct io_defer defer; /* answers that need no call */
+    int deferred_status;
+};
+
+struct wake_state {
+    struct delivery_source *owner;
+    struct source_part_state *part;
+    struct source_wake *wake; /* NULL once it is answered or cancelled */
+    struct shard_watch call;
+    struct io_defer defer;
+    struct list link;
+};
+
+struct delivery_source {
+    struct source source;
+    struct api_loop *loop;
+    uint64_t stream_uid;
+    struct source_part_state **parts;
+    uint32_t part_count;
+    struct pool reads, wakes;
+    struct list waiting; /* wake_state */
+    struct api_stream_watch watch;
+    uint64_t lost_records;
+    uint32_t under_way; /* reads, wakes, asks and needs that may still call back */
+    bool closing;
+    void (*closed)(void *ctx);
+    void *closed_ctx;
+    struct io_defer closed_defer;
+};
+
+static struct source_part_state *part_find(struct delivery_source *s, uint64_t uid)
+{
+    for (uint32_t i = 0; i < s->part_count; i++)
+        if (s->parts[i]->row.uid == uid)
+            return s->parts[i];
+    return NULL;
+}
+
+static void source_free(struct io_defer *d)
+{
+    struct delivery_source *s = CONTAINER_OF(d, struct delivery_source, closed_defer);
+    void (*closed)(void *ctx) = s->closed;
+    void *ctx = s->closed_ctx;
+    for (uint32_t i = 0; i < s->part_count; i++)
+        free(s->parts[i]);
+    free(s->parts);
+    pool_deinit(&s->reads);
+    pool_deinit(&s->wakes);
+    free(s);
+    if (closed)
+        closed(ctx);
+}
+
+/* One thing less that may call back. */
+static void source_settle(struct delivery_source *s)
+{
+    CHECK(s->under_way > 0);
+    if (--s->under_way == 0 && s->closing) {
+        s->closed_defer.run = source_free;
+        loop_defer(api_loop_io(s->loop), &s->closed_defer);
+    }
+}
+
+/* ---- parts -------------------------------------------------------------------------------------------------------- */
+
+static void part_lost(struct shard_need *n, uint64_t from_counter, uint64_t to_counter)
+{
+    struct source_part_state *p = CONTAINER_OF(n, struct source_part_state, need);
+    p->owner->lost_records += to_counter - from_counter;
+}
+
+static void part_asked(struct shard_ask *a)
+{
+    struct source_part_state *p = CONTAINER_OF(a, struct source_part_state, ask);
+    struct delivery_source *s = p->owner;
+    struct delivery_source_open *o = p->opening;
+    if (a->status >= 0) {
+        p->first_counter = a->info.first_counter;
+        p->next_counter = a->info.synced_counter;
+    }
+    p->opening = NULL;
+    if (o && --o->asking == 0)
+        o->opened(o);
+    else if (!o && s->source.parts_changed && !s->closing)
+        s->source.parts_changed(&s->source);
+    source_settle(s);
+}
+
+static int part_add(struct delivery_source *s, const struct catalog_shard *row, struct delivery_source_open *opening)
+{
+    struct source_part_state *p = calloc(1, sizeof *p);
+    struct source_part_state **more = realloc(s->parts, (s->part_count + 1) * sizeof(struct source_part_state *));
+    if (more)
+        s->parts = more;
+    if (!p || !more) {
+        free(p);
+        return -ENOMEM;
+    }
+    p->owner = s;
+    p->row = *row;
+    p->first_counter = p->next_counter = row->first_counter;
+    p->opening = opening;
+    s->parts[s->part_count++] = p;
+    p->need = (struct shard_need){.shard_uid = row->uid, .counter = 0, .lost = part_lost};
+    shard_need_add(s->loop, &p->need);
+    p->ask = (struct shard_ask){.done = part_asked, .shard_uid = row->uid};
+    s->under_way++;
+    shard_ask(s->loop, &p->ask);
+    return 0;
+}
+
+static uint64_t uid_of_index(const struct catalog_shard *rows, uint32_t count, int64_t index)
+{
+    for (uint32_t i = 0; index >= 0 && i < count; i++)
+        if (rows[i].index == (uint32_t)index)
+            return rows[i].uid;
+    return 0;
+}
+
+/* Brings the parts up to date with the stream's shards; returns how many asks were started or -ENOMEM. */
+static int parts_refresh(struct delivery_source *s, struct delivery_source_open *opening)
+{
+    struct catalog_shard *rows = malloc(PARTS_MAX * sizeof *rows);
+    if (!rows)
+        return -ENOMEM;
+    uint32_t count = api_stream_shards(s->loop, s->stream_uid, rows, PARTS_MAX);
+    if (count > PARTS_MAX)
+        count = PARTS_MAX;
+    int added = 0, status = 0;
+    for (uint32_t i = 0; i < s->part_count; i++)
+        s->parts[i]->gone = true;
+    for (uint32_t i = 0; i < count && status >= 0; i++) {
+        struct source_part_state *p = part_find(s, rows[i].uid);
+        if (!p) {
+            if (opening)
+                opening->asking++;
+            status = part_add(s, &rows[i], opening);
+            if (status < 0)
+                break;
+            p = s->parts[s->part_count - 1];
+            added++;
+        }
+        p->gone = false;
+        p->row = rows[i];
+        p->parents[0] = uid_of_index(rows, count, rows[i].parent);
+        p->parents[1] = uid_of_index(rows, count, rows[i].adjacent_parent);
+    }
+    free(rows);
+    return status < 0 ? status : added;
+}
+
+static uint32_t source_parts(struct source *source, struct source_part *out, uint32_t cap)
+{
+    struct delivery_source *s = source->owner;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->part_count; i++) {
+        const struct source_part_state *p = s->parts[i];
+        if (p->gone)
+            continue;
+        if (n < cap)
+            out[n] = (struct source_part){.uid = p->row.uid,
+                                          .index = p->row.index,
+                                          .first_counter = p->first_counter,
+                                          .next_counter = p->next_counter,
+                                          .end_counter = p->row.end_counter,
+                                          .parents = {p->parents[0], p->parents[1]}};
+        n++;
+    }
+    return n;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------------ */
+
+static void read_released(struct shard_read *call)
+{
+    struct read_state *st = CONTAINER_OF(call, struct read_state, call);
+    struct delivery_source *s = st->owner;
+    pool_put(&s->reads, st);
+    source_settle(s);
+}
+
+static bool part_ended_at(const struct source_part_state *p, uint64_t counter)
+{
+    return p->gone || (p->row.end_counter != UINT64_MAX && counter >= p->row.end_counter);
+}
+
+static void read_answered(struct shard_read *call)
+{
+    struct read_state *st = CONTAINER_OF(call, struct read_state, call);
+    struct source_read *r = st->read;
+    struct source_part_state *p = st->part;
+    r->status = call->log.status;
+    if (call->log.status == 0 || call->log.status == ST_TRIMMED) {
+        p->first_counter = call->first_counter;
+        p->next_counter = call->next_counter;
+    }
+    r->next_counter = call->first_counter;
+    r->block_count = call->log.status == 0 ? call->log.block_count : 0;
+    r->part_ended = r->block_count == 0 && call->log.status == 0 && part_ended_at(p, r->from_counter);
+    for (uint32_t i = 0; i < r->block_count; i++)
+        r->block[i] = (struct source_block){
+            .header = call->log.block[i].header, .payload = call->log.block[i].payload, .hold = {st}};
+    st->lent = r->block_count;
+    st->read = NULL;
+    if (st->lent == 0)
+        shard_read_release(&st->call, read_released);
+    r->done(r);
+}
+
+static void read_answer_deferred(struct io_defer *d)
+{
+    struct read_state *st = CONTAINER_OF(d, struct read_state, defer);
+    struct source_read *r = st->read;
+    struct delivery_source *s = st->owner;
+    r->status = st->deferred_status;
+    r->block_count = 0;
+    r->part_ended = st->deferred_status == 0;
+    pool_put(&s->reads, st);
+    r->done(r);
+    source_settle(s);
+}
+
+static void source_read_start(struct source *source, struct source_read *r)
+{
+    struct delivery_source *s = source->owner;
+    struct read_state *st = pool_get(&s->reads);
+    CHECK(st); /* a delivery has at most a few reads a part under way; the pool holds CALLS_MAX */
+    s->under_way++;
+    st->owner = s;
+    st->read = r;
+    st->part = part_find(s, r->part);
+    if (!st->part || part_ended_at(st->part, r->from_counter)) {
+        st->deferred_status = st->part ? 0 : ST_CLOSED;
+        st->defer.run = read_answer_deferred;
+        loop_defer(api_loop_io(s->loop), &st->defer);
+        return;
+    }
+    st->call = (struct shard_read){.done = read_answered,
+                                   .shard_uid = r->part,
+                                   .from_counter = r->from_counter,
+                                   .bytes_max = r->bytes_max,
+                                   .blocks_max = SOURCE_BLOCKS_MAX,
+                                   .visibility = LOG_SYNCED};
+    shard_read(s->loop, &st->call);
+}
+
+static void source_release(struct source *source, struct source_block *b)
+{
+    struct read_state *st = b->hold[0];
+    CHECK(st && st->lent > 0);
+    b->hold[0] = NULL;
+    if (--st->lent == 0)
+        shard_read_release(&st->call, read_released);
+}
+
+/* ---- waking ------------------------------------------------------------------------------------------------------- */
+
+static void wake_tell(struct wake_state *st)
+{
+    struct source_wake *w = st->wake;
+    st->wake = NULL;
+    list_remove(&st->link);
+    if (w) {
+        w->state[0] = NULL;
+        w->woken(w);
+    }
+}
+
+static void wake_answered(struct shard_watch *call)
+{
+    struct wake_state *st = CONTAINER_OF(call, struct wake_state, call);
+    struct delivery_source *s = st->owner;
+    if (call->status == 0 && st->part->next_counter <= call->counter)
+        st->part->next_counter = call->counter + 1;
+    wake_tell(st);
+    pool_put(&s->wakes, st);
+    source_settle(s);
+}
+
+static void wake_deferred(struct io_defer *d)
+{
+    struct wake_state *st = CONTAINER_OF(d, struct wake_state, defer);
+    struct delivery_source *s = st->owner;
+    wake_tell(st);
+    pool_put(&s->wakes, st);
+    source_settle(s);
+}
+
+static void source_wake_start(struct source *source, struct source_wake *w)
+{
+    struct delivery_source *s = source->owner;
+    struct wake_state *st = pool_get(&s->wakes);
+    CHECK(st); /* one a part */
+    s->under_way++;
+    st->owner = s;
+    st->wake = w;
+    st->part = part_find(s, w->part);
+    w->state[0] = st;
+    list_push_back(&s->waiting, &st->link);
+    if (!st->part || part_ended_at(st->part, w->counter)) {
+        st->defer.run = wake_deferred;
+        loop_defer(api_loop_io(s->loop), &st->defer);
+        return;
+    }
+    st->call = (struct shard_watch){
+        .woken = wake_answered, .shard_uid = w->part, .counter = w->counter, .visibility = LOG_SYNCED};
+    shard_watch(s->loop, &st->call);
+}
+
+static void source_wake_cancel(struct source *source, struct source_wake *w)
+{
+    struct wake_state *st = w->state[0];
+    if (!st || st->wake != w)
+        return;
+    st->wake = NULL;
+    w->state[0] = NULL;
+    list_remove(&st->link);
+    if (!st->defer.run)
+        shard_watch_cancel(&st->call);
+}
+
+static void source_delivered(struct source *source, uint64_t part, uint64_t counter)
+{
+    struct delivery_source *s = source->owner;
+    struct source_part_state *p = part_find(s, part);
+    if (!p || counter <= p->need.counter)
+        return;
+    p->need.counter = counter;
+    shard_need_moved(&p->need);
+}
+
+/* ---- life --------------------------------------------------------------------------------------------------------- */
+
+static void shards_changed(struct api_stream_watch *w)
+{
+    struct delivery_source *s = CONTAINER_OF(w, struct delivery_source, watch);
+    if (parts_refresh(s, NULL) < 0)
+        return; /* without memory the parts stay as they are until the next change */
+    LIST_FOREACH_SAFE (it, &s->waiting) {
+        struct wake_state *st = CONTAINER_OF(it, struct wake_state, link);
+        if (st->wake && !st->defer.run && part_ended_at(st->part, st->wake->counter)) {
+            wake_tell(st);
+            shard_watch_cancel(&st->call);
+        }
+    }
+    if (s->source.parts_changed)
+        s->source.parts_changed(&s->source);
+}
+
+static const struct source_ops delivery_source_ops = {
+    .parts = source_parts,
+    .read = source_read_start,
+    .release = source_release,
+    .wake = source_wake_start,
+    .wake_cancel = source_wake_cancel,
+    .delivered = source_delivered,
+};
+
+static void opened_deferred(struct io_defer *d)
+{
+    struct delivery_source *s = CONTAINER_OF(d, struct delivery_source, closed_defer);
+    struct delivery_source_open *o = s->closed_ctx;
+    s->closed_ctx = NULL;
+    o->opened(o);
+}
+
+int delivery_source_open(struct api_loop *l, uint64_t stream_uid, struct delivery_source_open *o)
+{
+    struct delivery_source *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    s->source = (struct source){.ops = &delivery_source_ops, .owner = s};
+    s->loop = l;
+    s->stream_uid = stream_uid;
+    list_init(&s->waiting);
+    pool_init(&s->reads, sizeof(struct read_state), 8, CALLS_MAX);
+    pool_init(&s->wakes, sizeof(struct wake_state), 8, CALLS_MAX);
+    s->watch = (struct api_stream_watch){.changed = shards_changed, .stream_uid = stream_uid};
+    api_stream_watch(l, &s->watch);
+    o->source = s;
+    o->asking = 0;
+    int added = parts_refresh(s, o);
+    if (added == 0) { /* a stream without shards yet: nothing to ask */
+        s->closed_ctx = o;
+        s->closed_defer.run = opened_deferred;
+        loop_defer(api_loop_io(l), &s->closed_defer);
+    }
+    return added < 0 ? added : 0;
+}
+
+static void need_removed(struct shard_need *n)
+{
+    source_settle(CONTAINER_OF(n, struct source_part_state, need)->owner);
+}
+
+void delivery_source_close(struct delivery_source *s, void (*closed)(void *ctx), void *ctx)
+{
+    s->closed = closed;
+    s->closed_ctx = ctx;
+    s->under_way++; /* this function */
+    s->closing = true;
+    s->source.parts_changed = NULL;
+    api_stream_unwatch(&s->watch);
+    LIST_FOREACH_SAFE (it, &s->waiting) {
+        struct wake_state *st = CONTAINER_OF(it, struct wake_state, link);
+        if (st->wake)
+            source_wake_cancel(&s->source, st->wake);
+    }
+    for (uint32_t i = 0; i < s->part_count; i++) {
+        s->under_way++;
+        shard_need_remove(&s->parts[i]->need, need_removed);
+    }
+    source_settle(s);
+}
+
+struct source *delivery_source_of(struct delivery_source *s)
+{
+    return &s->source;
+}
+
+uint64_t delivery_source_lost(const struct delivery_source *s)
+{
+    return s->lost_records;
+}

@@ -1,0 +1,34 @@
+/*
+ * A stream's shards as a firehose source (firehose/source.h): the one place where the log and the firehose meet. A
+ * part is a shard; reads, wakes and holds on retention travel to the shard's loop by broker/api's shard calls. One
+ * source belongs to one loop, the delivery's.
+ *
+ * Invariants
+ *  S1. Only synced records are seen (LOG_SYNCED).
+ *  S2. What is not yet delivered is held back from retention by a shard_need a part, whose counter rises with
+ *      `delivered` and never falls.
+ *  S3. A block's memory is the log's until source_release; a read gives its blocks back to their loop when the last of
+ *      them was released.
+ */
+#ifndef SLUICE_BROKER_DELIVERY_SOURCE_H
+#define SLUICE_BROKER_DELIVERY_SOURCE_H
+
+#include "broker/api/api.h"
+#include "firehose/source.h"
+
+struct delivery_source;
+
+/* A source over the stream's shards. `opened` comes when the shards' ends are known; parts() is right from then on. -ENOMEM. */
+struct delivery_source_open {
+    void (*opened)(struct delivery_source_open *o);
+    struct delivery_source *source;
+    uint32_t asking;
+};
+int delivery_source_open(struct api_loop *l, uint64_t stream_uid, struct delivery_source_open *o) must_use;
+/* Cancels what waits; frees once nothing is under way, then `closed`. The delivery must have stopped. */
+void delivery_source_close(struct delivery_source *s, void (*closed)(void *ctx), void *ctx);
+struct source *delivery_source_of(struct delivery_source *s);
+/* Records that retention by size or the disk reserve took before they were delivered. */
+uint64_t delivery_source_lost(const struct delivery_source *s);
+
+#endif

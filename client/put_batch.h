@@ -1,0 +1,48 @@
+/*
+ * One PutRecords (or PutRecordBatch) request: records as JSON, built as they are added, so that a record is copied once.
+ * Records that the server throttled one by one are sent again, alone, until all are stored or the retries are used up.
+ *
+ * Life: put_batch_init, put_batch_add ..., put_batch_send, done (on the loop's thread), put_batch_deinit.
+ */
+#ifndef SLUICE_CLIENT_PUT_BATCH_H
+#define SLUICE_CLIENT_PUT_BATCH_H
+
+#include "client/client.h"
+
+#define PUT_RECORDS_MAX      500
+#define PUT_BYTES_MAX        (10u << 20) /* data and keys of a request */
+#define PUT_RECORD_BYTES_MAX (10u << 20)
+
+struct put_batch {
+    struct sluice *s;
+    enum client_service service;
+    void (*done)(struct put_batch *b);
+    void *user;
+    /* what became of it: */
+    uint32_t count;
+    uint64_t bytes;                   /* data and keys */
+    struct sluice_put_result *result; /* count of them */
+    struct sluice_error error;        /* the first failure; code 0: all are stored */
+    uint32_t requests, retries;
+    /* private */
+    struct client_request request;
+    struct bytebuf fragments; /* the records' JSON, one after the other */
+    uint32_t *end;            /* where each ends in fragments */
+    uint32_t *sending;        /* which records the current request holds */
+    uint32_t sending_count, attempts, cap;
+    char *prefix; /* {"StreamName":"...","Records":[ */
+    struct io_timer timer;
+};
+
+/* -ENOMEM. `records_max`: most that will be added. */
+int put_batch_init(struct put_batch *b, struct sluice *s, enum client_service service, const char *name,
+                   uint32_t records_max) must_use;
+/* SLUICE_E_ARGUMENT or SLUICE_E_MEMORY, nothing added. */
+int put_batch_add(struct put_batch *b, const struct sluice_record *record, struct sluice_error *e) must_use;
+/* Any thread; the batch must not be touched until done. */
+void put_batch_send(struct put_batch *b);
+void put_batch_deinit(struct put_batch *b);
+/* Bytes that a record counts for. */
+size_t put_record_bytes(const struct sluice_record *record);
+
+#endif
