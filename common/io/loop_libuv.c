@@ -78,8 +78,10 @@ static void libuv_poll_disarm(struct io_poll *p)
 
 /* ---- waiting ----------------------------------------------------------------------------------------------------- */
 
-static void timer_ignore(uv_timer_t *t)
+/* uv_run looks at its timers before it polls: one that is due already must keep that poll from blocking. */
+static void timer_due(uv_timer_t *t)
 {
+    uv_stop(t->loop);
 }
 
 static void async_ignore(uv_async_t *a)
@@ -101,7 +103,7 @@ static int libuv_wait(struct loop *loop, struct mono_ns until)
         libuv_broken_run(u);
     if (ms != 0 && ms != UINT64_MAX) {
         uv_update_time(&u->uv);
-        uv_timer_start(&u->timer, timer_ignore, ms, 0);
+        uv_timer_start(&u->timer, timer_due, ms, 0);
     }
     uv_run(&u->uv, ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     uv_timer_stop(&u->timer);

@@ -21,7 +21,8 @@
  * What the ring cannot do goes to a worker: truncate (6.9 can, liburing 2.3 cannot say it), size, list, disk_free, the
  * sync of a folder, and rename_new where the file system has no RENAME_NOREPLACE.
  *
- * Registered files are not used: looking up a descriptor costs 20-30 ns of an operation of 2 µs and more (README.md).
+ * Registered files are not used. Measured (4 KiB reads, 32 a submission): 550 against 610 ns where the page is cached,
+ * no difference within 7.5 µs where the disk is read; what this project does is large, direct, or followed by a sync.
  *
  * Failure modes: wait returns < 0 only if the ring itself is broken. If the owner has ended, the kernel has ended its
  * operations with it; the thread that destroys the loop completes them with -ECANCELED (abandoned_wait).

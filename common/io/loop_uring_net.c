@@ -3,12 +3,14 @@
  * SQE, and an idle connection holds no memory but its own struct: receive buffers come from one ring a loop
  * (IORING_REGISTER_PBUF_RING) at the moment that bytes arrive, and go back when `data` returns.
  *
- * Pausing cancels the multishot receive. What the kernel had delivered before the cancel took effect is held: the
- * connection keeps the chunk, and the ring gets a spare one in its place, so that a paused connection never takes
- * buffers from the others. recv_start first delivers what is held (uring_resumed_run), then arms again.
+ * Pausing is lazy: most pauses end before another byte arrives, and then they cost nothing. Bytes that do arrive while
+ * paused are held, and the first ones cancel the multishot receive: the connection keeps the chunk, and the ring gets a
+ * spare one in its place, so that a paused connection never takes buffers from the others. What one can hold is what
+ * the kernel delivers before the cancel takes effect (at most 32 buffers at a time). Once a quarter of RECV_HELD_MAX is
+ * held, pausing cancels at once. recv_start first delivers what is held (uring_resumed_run), then arms again.
  *
  * A connection here:
- *     armed ──pause──▶ armed, cancel_sent ──CQE without MORE──▶ not armed ──resume──▶ armed
+ *     armed ──bytes while paused──▶ armed, cancel_sent ──CQE without MORE──▶ not armed ──resume──▶ armed
  *     closing: cancel if armed ──CQE without MORE──▶ close op ──CQE──▶ loop_conn_closed
  *
  * Failure modes
@@ -180,6 +182,7 @@ static void recv_hold(struct uring_loop *u, struct net_conn *conn, uint16_t bid,
         c->held_first = full;
     c->held_last = full;
     r->held++;
+    recv_disarm(u, conn);
 }
 
 static struct recv_chunk *held_take(struct uring_loop *u, struct uring_conn *c)
@@ -262,7 +265,9 @@ void uring_recv_start(struct net_conn *conn)
 
 void uring_recv_stop(struct net_conn *conn)
 {
-    recv_disarm(uring_of(conn->loop), conn);
+    struct uring_loop *u = uring_of(conn->loop);
+    if (u->recv.held > RECV_HELD_MAX / 4)
+        recv_disarm(u, conn);
 }
 
 static void resumed_deliver(struct uring_loop *u, struct net_conn *conn)

@@ -536,7 +536,38 @@ static void destroying_the_loop_closes_connections_and_listeners(void **state)
     assert_int_equal(p->ends[0].send.completions, 1);
 }
 
+/* More than the submission queue holds, before anything can be submitted. */
+static void what_is_started_before_the_first_run_is_done(void **state)
+{
+    struct loop_fixture *f = *state;
+    enum { N = 1500 };
+    static struct case_op o[N], c;
+    static struct end e, peer;
+    struct server s;
+    memset(o, 0, sizeof o);
+    memset(&c, 0, sizeof c);
+    memset(&e, 0, sizeof e);
+    memset(&peer, 0, sizeof peer);
+    const char *none = case_path(f, "none");
+    for (int i = 0; i < N; i++)
+        io_unlink(f->loop, case_begin(&o[i]), none);
+    server_start(f, &s, &peer, 1);
+    e.loop = f->loop;
+    e.conn.ops = &end_ops;
+    net_connect(f->loop, &e.conn, &s.at, case_begin(&c));
+    for (int i = 0; i < N; i++)
+        o[i].inside = false;
+    assert_int_equal(case_end(f, &c), 0);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(case_end(f, &o[i]), -ENOENT);
+    case_run_until(f, &s.accepted, 1);
+    end_close(f, &e);
+    end_close(f, &peer);
+    server_stop(f, &s);
+}
+
 const struct CMUnitTest contract_net_cases[] = {
+    CONTRACT_CASE(what_is_started_before_the_first_run_is_done),
     CONTRACT_CASE(several_mib_arrive_in_order),
     CONTRACT_CASE(a_paused_receiver_loses_nothing),
     CONTRACT_CASE(while_paused_at_most_one_more_chunk_comes),

@@ -1,4 +1,5 @@
 /* The contract suite against a real backend: contract_real {uring|libuv}. Exits 77 (skipped) where it is blocked. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@ static void real_begin(struct loop_fixture *f)
 {
     struct real *r = f->context;
     const char *base = getenv("TMPDIR");
-    struct loop_options o = {.kind = r->kind, .recv_buffers = 16}; /* few, so that they run out */
+    struct loop_options o = {.kind = r->kind, .ops_max = 64, .recv_buffers = 16}; /* few, so that they run out */
     struct err e = {0};
     snprintf(r->dir, sizeof r->dir, "%.80s/sluice-contract-XXXXXX", base ? base : "/tmp");
     f->dir = mkdtemp(r->dir);
@@ -55,6 +56,14 @@ static void real_end(struct loop_fixture *f)
         fprintf(stderr, "cannot remove %s\n", f->dir);
 }
 
+static int descriptors_open(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 4096; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
 int main(int argc, char **argv)
 {
     bool uring = argc == 2 && strcmp(argv[1], "uring") == 0;
@@ -74,5 +83,12 @@ int main(int argc, char **argv)
         return 77;
     }
     loop_destroy(probe);
-    return contract_loop_run(&f);
+    int before = descriptors_open();
+    int failed = contract_loop_run(&f);
+    int leaked = descriptors_open() - before - 1; /* a watched signal keeps its eventfd (loop_process.c) */
+    if (failed == 0 && leaked > 0) {
+        fprintf(stderr, "%d descriptors were left open\n", leaked);
+        return 1;
+    }
+    return failed;
 }

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -231,6 +232,41 @@ static void a_loop_may_be_made_run_and_destroyed_on_different_threads(void **sta
     assert_int_equal(r.listener_closed, 1);
 }
 
+static void accepting_goes_on_once_there_are_descriptors_again(void **state)
+{
+    struct loop_fixture *f = *state;
+    static struct roaming r;
+    struct err e = {0};
+    struct rlimit before, tight;
+    memset(&r, 0, sizeof r);
+    memset(roaming_ends, 0, sizeof roaming_ends);
+    r.f = f;
+    r.listener.accepted = roaming_accepted;
+    case_run_for(f, 1);
+    int free_fd[2] = {dup(0), dup(0)}; /* for the listener and for our end; none is left for the other */
+    close(free_fd[0]);
+    close(free_fd[1]);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    tight = (struct rlimit){(rlim_t)free_fd[1] + 1, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    struct net_address at = {.text = "127.0.0.1"};
+    at.port = (uint16_t)net_listen(f->loop, &r.listener, &at, &e);
+    roaming_ends[0].conn.ops = &roaming_ops;
+    int64_t connected = CASE_RESULT(f, net_connect(f->loop, &roaming_ends[0].conn, &at, op));
+    case_run_for(f, 20);
+    bool accepted_too_early = roaming_ends[1].conn.ops != NULL;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(connected, 0);
+    assert_false(accepted_too_early);
+    for (int i = 0; i < 100 && !roaming_ends[1].conn.ops; i++)
+        case_run_for(f, 10);
+    assert_non_null(roaming_ends[1].conn.ops);
+    for (int i = 0; i < 2; i++) {
+        net_close(&roaming_ends[i].conn);
+        case_run_until(f, &roaming_ends[i].closed, 1);
+    }
+}
+
 /* ---- foreign descriptors ----------------------------------------------------------------------------------------- */
 
 struct watched {
@@ -450,6 +486,7 @@ const struct CMUnitTest contract_thread_cases[] = {
     CONTRACT_CASE(a_sleeping_loop_is_woken_and_stopped_from_another_thread),
     CONTRACT_CASE(a_loop_with_nothing_to_do_sleeps),
     CONTRACT_CASE(a_loop_may_be_made_run_and_destroyed_on_different_threads),
+    CONTRACT_CASE(accepting_goes_on_once_there_are_descriptors_again),
     CONTRACT_CASE(a_foreign_descriptor_is_watched_once_an_arming),
     CONTRACT_CASE(a_disarmed_poll_is_silent_and_may_be_armed_anew),
     CONTRACT_CASE(a_child_gives_back_what_it_is_given),
