@@ -31,8 +31,6 @@ static const char help[] =
     "  sluice delivery list\n"
     "  sluice delivery describe NAME            lag, counts, last error\n"
     "\n"
-    "  sluice inspect DIR                       offline: verify a data directory, say what is wrong where\n"
-    "\n"
     "  --endpoint URL   the daemon; default $SLUICE_ENDPOINT, else http://127.0.0.1:4567\n"
     "  --json           output for scripts: one JSON object, or one a line\n"
     "  --version, --help\n"
@@ -91,8 +89,10 @@ static int command_run(struct cli *cli, const char *name)
         const char *name;
         int (*run)(struct cli *cli);
     } commands[] = {
-        {"stream", cmd_stream},     {"put", cmd_put},         {"tail", cmd_tail},
-        {"delivery", cmd_delivery}, {"inspect", cmd_inspect},
+        {"stream", cmd_stream},
+        {"put", cmd_put},
+        {"tail", cmd_tail},
+        {"delivery", cmd_delivery},
     };
     for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
         if (strcmp(name, commands[i].name) == 0)
