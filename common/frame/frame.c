@@ -105,7 +105,7 @@ static bool is_unknown_version(const struct frame_scan *scan, const uint8_t *p)
            get_le64(p + 32) == scan->context.generation && get_le64(p + 40) == scan->position;
 }
 
-enum found { FOUND_FRAME, FOUND_NONE, FOUND_SHORT };
+enum found { FOUND_FRAME, FOUND_NONE, FOUND_SHORT, FOUND_DAMAGED /* a current header, but a bad body */ };
 
 /* Looks for the frame that follows at scan->position. */
 static enum found walk_here(struct frame_scan *scan, struct slice window, bool last, struct frame_header *h,
@@ -133,7 +133,7 @@ static enum found walk_here(struct frame_scan *scan, struct slice window, bool l
     }
     if (window.len < need || crc32c(0, window.ptr + FRAME_HEADER_BYTES, h->stored_bytes) != h->body_crc) {
         scan->damaged = true;
-        return FOUND_NONE;
+        return FOUND_DAMAGED;
     }
     *out_body = slice_of(window.ptr + FRAME_HEADER_BYTES, h->stored_bytes);
     scan->previous_crc = crc;
@@ -221,9 +221,12 @@ enum frame_step frame_scan_step(struct frame_scan *scan, struct slice window, bo
         }
         if (scan->unknown_version)
             return FRAME_STEP_DONE;
-        if (scan->position % FRAME_WRITE_ALIGN == 0)
+        if (scan->position % FRAME_WRITE_ALIGN == 0) {
+            size_t behind = found == FOUND_DAMAGED ? FRAME_ALIGN : 0; /* it is no place to resume */
+            window = slice_from(window, behind);
+            scan->position += behind;
             scan->broken = true;
-        else if (!skip_to_next_page(scan, &window, last, out_need))
+        } else if (!skip_to_next_page(scan, &window, last, out_need))
             return FRAME_STEP_MORE;
     }
     return search(scan, window, last, out_need);
