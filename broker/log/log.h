@@ -61,6 +61,7 @@ struct log_open {
     const struct log_options *options; /* copied */
     const struct log_live_shard *live; /* until done */
     size_t live_count;
+    uint32_t unknown_count; /* out: shards on disk that `live` does not name; they are kept, by the first loop */
     void *private;
 };
 /* `o` until done. Errors: -EACCES, -ENOSPC, -EIO, ST_VERSION, ST_CORRUPT (a journal that cannot be told), with the
@@ -78,7 +79,7 @@ void log_close(struct log *log, struct log_close *c);
 /* ---- shards ----------------------------------------------------------------------------------------------------- */
 
 /* Makes a shard known; no disk is touched before its first record. `uid` was never used before (the catalog sees to
- * it). -ENOMEM, ST_EXISTS. */
+ * it). Shards that log_open was told of are known already. Counters start at 0. -ENOMEM, ST_EXISTS. */
 int log_shard_create(struct log *log, uint64_t uid, struct log_shard **out) must_use;
 /* NULL if there is none. */
 struct log_shard *log_shard_find(struct log *log, uint64_t uid);
@@ -155,6 +156,7 @@ struct log_read {
     struct log_block block[LOG_READ_BLOCKS_MAX];
     bool from_cache;
     /* private: */
+    bool cancelled;
     struct log_shard *shard;
     struct list link;
     void *state;
