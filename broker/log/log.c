@@ -48,8 +48,8 @@ struct log_shard *shard_new(struct log *log, uint64_t uid)
 void shard_free(struct log_shard *s)
 {
     struct log *log = s->log;
-    struct list *links[] = {&s->link,         &s->dirty_link, &s->unmigrated_link, &s->news_link, &s->marks_link,
-                            &s->changed_link, &s->round_link, &s->flush_link};
+    struct list *links[] = {&s->link,       &s->dirty_link,   &s->unmigrated_link, &s->news_link,
+                            &s->marks_link, &s->changed_link, &s->round_link,      &s->flush_link};
     for (size_t i = 0; i < ARRAY_COUNT(links); i++)
         list_remove(links[i]);
     hashmap_remove(&log->map, uid_key(&s->uid));
@@ -116,7 +116,7 @@ static void sweep_fired(struct io_timer *t)
     struct log *log = CONTAINER_OF(t, struct log, sweep_timer);
     struct mono_ns before = mono_add_ms(loop_now(log->loop), -IDLE_MS);
     bool more = false;
-    LIST_FOREACH_SAFE(it, &log->shards)
+    LIST_FOREACH_SAFE (it, &log->shards)
         more |= sweep_shard(CONTAINER_OF(it, struct log_shard, link), before);
     if (more)
         sweep_arm(log);
@@ -157,8 +157,8 @@ static void set_defaults(struct log_options *o)
         o->direct_bytes = (uint32_t)(o->journal_bytes / 8);
 }
 
-int log_create(struct loop *loop, const struct log_options *options, const uint8_t uid[FRAME_UID_BYTES],
-               uint32_t epoch, uint32_t index, uint32_t count, struct log **out)
+int log_create(struct loop *loop, const struct log_options *options, const uint8_t uid[FRAME_UID_BYTES], uint32_t epoch,
+               uint32_t index, uint32_t count, struct log **out)
 {
     if (strlen(options->dir) >= LOG_DIR_MAX)
         return -ENAMETOOLONG;
@@ -180,8 +180,8 @@ int log_create(struct loop *loop, const struct log_options *options, const uint8
     log->stats.commit_us = &log->commit_us;
     log->stats.commit_bytes_sizes = &log->commit_sizes;
     hashmap_init(&log->map, epoch);
-    struct list *lists[] = {&log->shards, &log->dirty, &log->unmigrated, &log->news, &log->changed,
-                            &log->flushes_waiting};
+    struct list *lists[] = {&log->shards, &log->dirty,   &log->unmigrated,
+                            &log->news,   &log->changed, &log->flushes_waiting};
     for (size_t i = 0; i < ARRAY_COUNT(lists); i++)
         list_init(lists[i]);
     log->sweep_timer.fired = sweep_fired;
@@ -201,7 +201,7 @@ void log_free(struct log *log)
 {
     if (!log)
         return;
-    LIST_FOREACH_SAFE(it, &log->shards)
+    LIST_FOREACH_SAFE (it, &log->shards)
         shard_free(CONTAINER_OF(it, struct log_shard, link));
     journal_free_all(log);
     round_deinit(log);
@@ -213,7 +213,7 @@ void log_free(struct log *log)
 void log_started(struct log *log)
 {
     log->opening = false;
-    LIST_FOREACH_SAFE(it, &log->shards) {
+    LIST_FOREACH_SAFE (it, &log->shards) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, link);
         if (s->deleting)
             removal_start(s, NULL);
@@ -266,7 +266,7 @@ void log_close_step(struct log *log)
         return;
     bool stuck = timer_armed(&log->retry_timer); /* the disk refuses: do not wait for it */
     if (stuck && !log->round.busy && !log->roll)
-        LIST_FOREACH_SAFE(it, &log->shards) {
+        LIST_FOREACH_SAFE (it, &log->shards) {
             struct log_shard *s = CONTAINER_OF(it, struct log_shard, link);
             if (!s->flush)
                 append_fail(s, ST_CLOSED);
@@ -282,11 +282,11 @@ void log_close_step(struct log *log)
     }
     if (!log->files_closed) {
         log->files_closed = true;
-        LIST_FOREACH(it, &log->shards)
+        LIST_FOREACH (it, &log->shards)
             segment_close(log, &CONTAINER_OF(it, struct log_shard, link)->segment_file);
         struct list *lists[] = {&log->journals, &log->spares};
         for (int i = 0; i < 2; i++)
-            LIST_FOREACH(it, lists[i])
+            LIST_FOREACH (it, lists[i])
                 segment_close(log, &CONTAINER_OF(it, struct journal_file, link)->file);
         log->journal = NULL;
     }
@@ -299,7 +299,7 @@ void log_close(struct log *log, struct log_close *c)
     CHECK(!log->close);
     log->close = c;
     log->closing = true;
-    LIST_FOREACH_SAFE(it, &log->shards) {
+    LIST_FOREACH_SAFE (it, &log->shards) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, link);
         watch_wake_all(s);
         read_shard_gone(s, ST_CLOSED);

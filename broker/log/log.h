@@ -196,6 +196,8 @@ struct log_retention {
     int64_t keep_ms;     /* records older than this expire; INT64_MAX: never */
     uint64_t keep_bytes; /* most the shard may take on disk; UINT64_MAX: no limit */
 };
+/* Nothing expires before this is called: deliveries register their needs first. */
+void log_retention_start(struct log *log);
 void log_shard_retain(struct log_shard *shard, const struct log_retention *retention);
 
 /* Holds back retention by time from `counter` on (a delivery still needs it); retention by size and the disk reserve

@@ -39,7 +39,8 @@ int cache_init(struct log *log)
     list_init(&log->free_chunks);
     list_init(&log->free_staging);
     size_t entries_max = budget / 512;
-    pool_init(&log->entries, sizeof(struct block_entry), 256, entries_max > UINT32_MAX ? UINT32_MAX : (uint32_t)entries_max);
+    pool_init(&log->entries, sizeof(struct block_entry), 256,
+              entries_max > UINT32_MAX ? UINT32_MAX : (uint32_t)entries_max);
     pool_init(&log->flush_pool, sizeof(struct flush), 4, FLUSHES_MAX);
     return 0;
 }
@@ -56,7 +57,7 @@ void cache_deinit(struct log *log)
 {
     struct list *lists[] = {&log->chunks, &log->free_chunks};
     for (size_t i = 0; i < ARRAY_COUNT(lists); i++)
-        LIST_FOREACH_SAFE(it, lists[i])
+        LIST_FOREACH_SAFE (it, lists[i])
             chunk_free(log, CONTAINER_OF(it, struct chunk, link));
     for (struct list *n; (n = list_pop_front(&log->free_staging));)
         io_buffer_free(n);
@@ -129,12 +130,12 @@ static struct chunk *chunk_create(struct log *log, size_t bytes)
 static void relieve(struct log *log)
 {
     size_t old_bytes = 0;
-    LIST_FOREACH(it, &log->chunks) {
+    LIST_FOREACH (it, &log->chunks) {
         struct chunk *c = CONTAINER_OF(it, struct chunk, link);
         old_bytes += c->bytes;
         if (c->pins) {
             struct log_shard *last = NULL;
-            LIST_FOREACH(en, &c->entries) {
+            LIST_FOREACH (en, &c->entries) {
                 struct log_shard *s = CONTAINER_OF(en, struct block_entry, chunk_link)->shard;
                 if (s != last)
                     flush_start(s, false);

@@ -27,8 +27,8 @@
 
 #include <stdlib.h>
 
-#define FLUSH_BYTES_MAX  (4u << 20)
-#define ALLOCATE_STEP    (8u << 20)
+#define FLUSH_BYTES_MAX (4u << 20)
+#define ALLOCATE_STEP   (8u << 20)
 
 static void flush_run(struct task *t);
 
@@ -76,7 +76,7 @@ static void start_waiting(struct log *log)
 
 void flush_migrate_oldest(struct log *log, uint64_t generation_below)
 {
-    LIST_FOREACH_SAFE(it, &log->unmigrated) {
+    LIST_FOREACH_SAFE (it, &log->unmigrated) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, unmigrated_link);
         struct journal_file *f = shard_entry(s, s->segment_pos)->journal;
         if (f && f->generation < generation_below)
@@ -160,8 +160,7 @@ static void put_segment_head(struct flush *f)
     uint8_t frame[256] = {0};
     CHECK(space <= sizeof frame);
     log_segment_head_write(frame + FRAME_HEADER_BYTES, &head);
-    put_header(f, frame, LOG_KIND_SEGMENT, LOG_SEGMENT_BYTES,
-               crc32c(0, frame + FRAME_HEADER_BYTES, LOG_SEGMENT_BYTES));
+    put_header(f, frame, LOG_KIND_SEGMENT, LOG_SEGMENT_BYTES, crc32c(0, frame + FRAME_HEADER_BYTES, LOG_SEGMENT_BYTES));
     uint8_t *at = put_staged(f, space);
     CHECK(at != NULL);
     memcpy(at, frame, space);

@@ -108,15 +108,9 @@ struct segment_info { /* one of a shard's segment files */
     uint64_t base, generation, end, next;
     struct wall_ms first_arrival, last_arrival;
     uint64_t disk_bytes;
-    bool known; /* end, next and arrivals are known (index read or rebuilt) */
+    bool known;                 /* end, next and arrivals are known (index read or rebuilt) */
     struct segment_index index; /* of sealed segments, once `known` */
 };
-
-struct index_entry {
-    uint64_t counter, offset;
-    struct wall_ms arrival;
-};
-
 
 struct segment_list {
     uint32_t count, cap;
@@ -130,20 +124,20 @@ enum mark_state { MARK_NONE, MARK_WANTED, MARK_SENT, MARK_DURABLE };
 struct log_shard {
     struct log *log;
     uint64_t uid;
-    struct list link;                           /* log->shards */
-    struct list dirty_link;                     /* log->dirty: has pending records */
-    struct list unmigrated_link;                /* log->unmigrated: segment_pos < journal_pos */
-    struct list news_link;                      /* log->news: its entry must go into the next round */
-    struct list marks_link;                     /* round.marks: its entry is in the round in flight */
-    struct list changed_link;                   /* log->changed: its entry differs from the last checkpointed one */
-    struct list round_link;                     /* in the round in flight */
-    struct list waiting, waiting_sync;          /* log_append */
-    struct list watches, needs, reads, seeks;   /* log_watch, log_need, log_read, log_seek */
+    struct list link;                         /* log->shards */
+    struct list dirty_link;                   /* log->dirty: has pending records */
+    struct list unmigrated_link;              /* log->unmigrated: segment_pos < journal_pos */
+    struct list news_link;                    /* log->news: its entry must go into the next round */
+    struct list marks_link;                   /* round.marks: its entry is in the round in flight */
+    struct list changed_link;                 /* log->changed: its entry differs from the last checkpointed one */
+    struct list round_link;                   /* in the round in flight */
+    struct list waiting, waiting_sync;        /* log_append */
+    struct list watches, needs, reads, seeks; /* log_watch, log_need, log_read, log_seek */
     enum log_shard_state state;
     bool removing, fenced_by_journal, flush_failed;
-    bool unknown, deleting;  /* as the opening found it */
-    bool confirmed;          /* while opening: something behind damage vouches for it */
-    uint64_t proven;         /* while opening: it must have the records below */
+    bool unknown, deleting; /* as the opening found it */
+    bool confirmed;         /* while opening: something behind damage vouches for it */
+    uint64_t proven;        /* while opening: it must have the records below */
     int flush_status;
     bool reopening; /* a failed segment is being replaced */
     char trouble[160];
@@ -157,16 +151,16 @@ struct log_shard {
     struct fragment *fragments, **fragments_tail;
     uint32_t fragment_bytes, fragment_records;
     struct block_entry *fragment_entry; /* taken beforehand: gathering cannot fail */
-    uint64_t pending_bytes; /* of pending entries and fragments */
+    uint64_t pending_bytes;             /* of pending entries and fragments */
 
     /* counters */
-    uint64_t next_counter;   /* of the next record to be appended */
-    uint64_t block_base;     /* of the first record in the stage */
-    uint64_t durable_next;   /* records below are durable in journal or segment (interval/never: written) */
-    uint64_t synced_next;    /* records below are synced */
-    uint64_t segment_next;   /* records below are synced in segments */
+    uint64_t next_counter; /* of the next record to be appended */
+    uint64_t block_base;   /* of the first record in the stage */
+    uint64_t durable_next; /* records below are durable in journal or segment (interval/never: written) */
+    uint64_t synced_next;  /* records below are synced */
+    uint64_t segment_next; /* records below are synced in segments */
     uint64_t first_counter;
-    struct wall_ms last_arrival;   /* of the newest block, pending ones included */
+    struct wall_ms last_arrival;    /* of the newest block, pending ones included */
     struct wall_ms durable_arrival; /* of the newest durable block */
     struct mono_ns last_append;
 
@@ -176,8 +170,8 @@ struct log_shard {
     uint32_t segment_crc;
     struct io_file segment_file; /* open while hot */
     enum mark_state mark;
-    struct flush *flush;      /* in progress */
-    struct list flush_link;   /* log->flushes_waiting */
+    struct flush *flush;       /* in progress */
+    struct list flush_link;    /* log->flushes_waiting */
     struct task *entry_waiter; /* woken once an entry of now is durable */
     enum mark_state entry_state;
     struct segment_index index; /* of the active segment, from offset index_from on */
@@ -228,16 +222,16 @@ struct flush {
 
 /* ---- the loop's log --------------------------------------------------------------------------------------------- */
 
-#define ROUND_IOV_MAX     64u
-#define ROUND_SHARDS_MAX  2000u
-#define ROUND_BYTES_MAX   (4u << 20)
-#define JOURNALS_MAX      4u
-#define BIG_APPEND_BYTES  (32u << 10)
-#define FLUSHES_MAX       64u
-#define MIGRATIONS_MAX    4u
+#define ROUND_IOV_MAX    64u
+#define ROUND_SHARDS_MAX 2000u
+#define ROUND_BYTES_MAX  (4u << 20)
+#define JOURNALS_MAX     4u
+#define BIG_APPEND_BYTES (32u << 10)
+#define FLUSHES_MAX      64u
+#define MIGRATIONS_MAX   4u
 
 struct round {
-    bool busy;           /* a write or sync is in flight, or the journal is being rolled */
+    bool busy; /* a write or sync is in flight, or the journal is being rolled */
     struct io_op op;
     struct iovec iov[ROUND_IOV_MAX];
     uint32_t iov_count;
@@ -321,6 +315,7 @@ struct log {
         struct mono_ns seen;
     } expiry;
     struct io_timer retain_timer;
+    bool retention_started;
     struct io_op free_op;
     bool free_busy, reserve_low;
     uint64_t free_total, reserve_bytes;
@@ -403,8 +398,8 @@ void log_retry_later(struct log *log);
 void mark_later(struct log *log); /* a mark, once it has been calm for mark_after_ms */
 void round_kick(struct log *log); /* at the end of this iteration */
 void round_kick_now(struct log *log);
-void round_want_entry(struct log_shard *s);   /* its entry travels with the next round */
-void shard_changed(struct log_shard *s);      /* its entry differs from the checkpointed one */
+void round_want_entry(struct log_shard *s); /* its entry travels with the next round */
+void shard_changed(struct log_shard *s);    /* its entry differs from the checkpointed one */
 void shard_entry_fill(struct log_shard *s, struct log_entry *out);
 void round_frame_header(struct log *log, struct frame_header *h, uint8_t kind, uint64_t offset, uint64_t durable_to);
 /* Everything durable up to here is told: acks, watches. */
@@ -443,7 +438,6 @@ void segment_open_run(struct task *t);   /* sub task of a flush: the active file
 void segment_close(struct log *log, struct io_file *file);
 /* The flush's write that started a segment is synced: the shard's active segment is the new one. */
 void segment_switched(struct flush *f);
-void segment_idle_close(struct log_shard *s);
 
 /* log_index.c */
 #define INDEX_STEP (64u << 10)
@@ -463,8 +457,8 @@ struct index_load {
     struct task task;
     struct log_shard *shard;
     struct segment_info found;
-    uint64_t limit;    /* bytes from here on do not count */
-    bool active;       /* has no sidecar */
+    uint64_t limit; /* bytes from here on do not count */
+    bool active;    /* has no sidecar */
     bool good, rebuilt;
     uint64_t generation;
     struct io_file file, sidecar;
@@ -506,8 +500,8 @@ void shard_free(struct log_shard *s);
 void log_task_started(struct log *log);
 void log_task_ended(struct log *log); /* a close may go on now */
 void sweep_arm(struct log *log);
-int log_create(struct loop *loop, const struct log_options *options, const uint8_t uid[FRAME_UID_BYTES],
-               uint32_t epoch, uint32_t index, uint32_t count, struct log **out) must_use;
+int log_create(struct loop *loop, const struct log_options *options, const uint8_t uid[FRAME_UID_BYTES], uint32_t epoch,
+               uint32_t index, uint32_t count, struct log **out) must_use;
 void log_free(struct log *log);
 void log_close_step(struct log *log);
 

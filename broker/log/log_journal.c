@@ -194,14 +194,15 @@ static void zero_next(struct log *log)
     struct journal_file *f = log->journal;
     if (f->zeroed_to < log->journal_at)
         f->zeroed_to = log->journal_at;
-    uint64_t margin = log->round.busy ? log->journal_at + 2 * log->round_bytes_max : log->journal_at;
+    /* behind what the round in flight and the next one are likely to write */
+    uint64_t margin = log->journal_at + (log->round.busy ? 2 * log->round_bytes_max : log->round_bytes_max / 4);
     if (f->zeroed_to < f->size && f->zeroed_to < log->journal_at + ZERO_AHEAD) {
         uint64_t from = f->zeroed_to > margin ? f->zeroed_to : margin;
         if (from < f->size)
             zero_step(log, f, from);
         return;
     }
-    LIST_FOREACH(it, &log->spares) {
+    LIST_FOREACH (it, &log->spares) {
         f = CONTAINER_OF(it, struct journal_file, link);
         if (f->zeroed_to < f->size) {
             zero_step(log, f, f->zeroed_to);
@@ -244,7 +245,7 @@ void journal_prepare(struct log *log)
 static uint32_t count_shards(struct log *log)
 {
     uint32_t n = 0;
-    LIST_FOREACH(it, &log->shards) {
+    LIST_FOREACH (it, &log->shards) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, link);
         n += (s->durable_next > 0 || s->has_segment) && !s->removing;
     }
@@ -253,7 +254,7 @@ static uint32_t count_shards(struct log *log)
 
 static uint8_t *put_entries(struct log *log, uint8_t *to)
 {
-    LIST_FOREACH(it, &log->shards) {
+    LIST_FOREACH (it, &log->shards) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, link);
         if ((s->durable_next > 0 || s->has_segment) && !s->removing) {
             struct log_entry e;
@@ -273,7 +274,7 @@ uint8_t *journal_head_build(struct log *log, uint64_t generation, size_t *out_by
                             .loop_count = log->count,
                             .sync = log->options.sync,
                             .entries = count_shards(log)};
-    LIST_FOREACH(it, &log->journals)
+    LIST_FOREACH (it, &log->journals)
         head.journals += CONTAINER_OF(it, struct journal_file, link)->entries > 0;
     size_t body = LOG_HEAD_BYTES + (size_t)head.journals * LOG_PROOF_BYTES + (size_t)head.entries * LOG_ENTRY_BYTES;
     uint64_t space = frame_space((uint32_t)body);
@@ -287,7 +288,7 @@ uint8_t *journal_head_build(struct log *log, uint64_t generation, size_t *out_by
         uint8_t *frame = buf + head.copy * space, *to = frame + FRAME_HEADER_BYTES;
         log_head_write(to, &head);
         to += LOG_HEAD_BYTES;
-        LIST_FOREACH(it, &log->journals) {
+        LIST_FOREACH (it, &log->journals) {
             struct journal_file *f = CONTAINER_OF(it, struct journal_file, link);
             if (f->entries > 0) {
                 log_proof_write(to, (struct log_proof){f->generation, f->end});
@@ -309,7 +310,7 @@ uint8_t *journal_head_build(struct log *log, uint64_t generation, size_t *out_by
 
 uint64_t journal_oldest_needed(struct log *log)
 {
-    LIST_FOREACH(it, &log->journals) {
+    LIST_FOREACH (it, &log->journals) {
         struct journal_file *f = CONTAINER_OF(it, struct journal_file, link);
         if (f->entries > 0)
             return f->generation;
@@ -323,9 +324,9 @@ static void unlink_file(struct log *log, struct journal_file *f);
 void journal_recycle(struct log *log, uint64_t oldest_generation)
 {
     uint32_t spares = 0;
-    LIST_FOREACH(it, &log->spares)
+    LIST_FOREACH (it, &log->spares)
         spares++;
-    LIST_FOREACH_SAFE(it, &log->journals) {
+    LIST_FOREACH_SAFE (it, &log->journals) {
         struct journal_file *f = CONTAINER_OF(it, struct journal_file, link);
         if (f == log->journal || f->entries > 0)
             continue;
@@ -386,7 +387,7 @@ static void head_takes_news(struct log *log)
 
 static void lift_fences(struct log *log)
 {
-    LIST_FOREACH(it, &log->shards) {
+    LIST_FOREACH (it, &log->shards) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, link);
         if (!s->fenced_by_journal)
             continue;
@@ -400,7 +401,7 @@ static void lift_fences(struct log *log)
 
 static struct journal_file *spare_pop(struct log *log)
 {
-    LIST_FOREACH(it, &log->spares) {
+    LIST_FOREACH (it, &log->spares) {
         struct journal_file *f = CONTAINER_OF(it, struct journal_file, link);
         if (!log->zeroer || log->zeroer->file != f) {
             list_remove(it);
@@ -413,7 +414,7 @@ static struct journal_file *spare_pop(struct log *log)
 static uint32_t count_needed(struct log *log)
 {
     uint32_t n = 0;
-    LIST_FOREACH(it, &log->journals)
+    LIST_FOREACH (it, &log->journals)
         n += CONTAINER_OF(it, struct journal_file, link)->entries > 0;
     return n;
 }
@@ -555,7 +556,7 @@ void journal_free_all(struct log *log)
 {
     struct list *lists[] = {&log->journals, &log->spares};
     for (int i = 0; i < 2; i++)
-        LIST_FOREACH_SAFE(it, lists[i])
+        LIST_FOREACH_SAFE (it, lists[i])
             file_free(log, CONTAINER_OF(it, struct journal_file, link));
     if (log->zeroer)
         io_buffer_free(log->zeroer->zeros);

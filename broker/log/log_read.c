@@ -156,7 +156,7 @@ static bool read_from_cache(struct log_shard *s, struct log_read *r)
 /* Blocks that arrived before this have expired; INT64_MIN: none do. */
 struct wall_ms retain_cutoff(struct log_shard *s)
 {
-    if (!s->has_retention || s->retention.keep_ms == INT64_MAX)
+    if (!s->has_retention || s->retention.keep_ms == INT64_MAX || !s->log->retention_started)
         return (struct wall_ms){INT64_MIN};
     return (struct wall_ms){expiry_now(s->log).ms - s->retention.keep_ms};
 }
@@ -330,8 +330,8 @@ static void take_index(struct reader *r)
         struct segment_index merged = l->found.index;
         l->found.index = (struct segment_index){0};
         for (uint32_t i = 0; i < s->index.count; i++)
-            if (s->index.at[i].offset >= l->limit && index_add(&merged, s->index.at[i].counter, s->index.at[i].offset,
-                                                                s->index.at[i].arrival) < 0)
+            if (s->index.at[i].offset >= l->limit &&
+                index_add(&merged, s->index.at[i].counter, s->index.at[i].offset, s->index.at[i].arrival) < 0)
                 break;
         index_free(&s->index);
         s->index = merged;
@@ -658,7 +658,8 @@ static void reader_run(struct task *t)
             r->segment_end = is_active(r) ? s->segment_end : r->segment_end;
         } else {
             r->at = r->read && !r->trimming ? find_segment(s, r->read->from_counter) : 0;
-            if (r->read && !r->trimming && segment_at(r)->base > r->read->from_counter && s->first_counter > r->read->from_counter) {
+            if (r->read && !r->trimming && segment_at(r)->base > r->read->from_counter &&
+                s->first_counter > r->read->from_counter) {
                 r->status = ST_TRIMMED;
                 answer(r, 0);
                 continue;

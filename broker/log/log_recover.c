@@ -22,6 +22,8 @@
  */
 #include "broker/log/log_internal.h"
 
+#include "common/frame/crc32c.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -59,14 +61,14 @@ struct recover {
     uint32_t epoch, last_epoch; /* of this opening; of the last complete one */
     struct old_journal *walking;
     bool loading;
-    uint64_t round;       /* number of the last round frame seen; UINT64_MAX: none */
+    uint64_t round; /* number of the last round frame seen; UINT64_MAX: none */
     bool resumed, unproven;
     struct log_shard *shard; /* being worked on */
     struct log *log;
     struct list *shard_it;
     uint64_t next_base;
     char path[LOG_PATH_MAX];
-    char path2[LOG_PATH_MAX];
+    char path2[LOG_PATH_MAX + 16];
     uint32_t handed;
     bool flush_progress, entered, strays, head_taken, rolled, skip;
     int status;
@@ -253,8 +255,7 @@ static void head_run(struct task *t)
         if (t->op.result < 0)
             TASK_EXIT(t, fail(r, (int)t->op.result, r->path));
         r->got = (size_t)t->op.result;
-        if (find_head(r, j, slice_of(r->buf, r->got), &r->want) || r->got < r->buf_bytes ||
-            r->got >= HEAD_SEARCH_BYTES)
+        if (find_head(r, j, slice_of(r->buf, r->got), &r->want) || r->got < r->buf_bytes || r->got >= HEAD_SEARCH_BYTES)
             r->want = 0;
     }
     if (!j->head_ok)
@@ -506,7 +507,8 @@ static int load_frame(struct file_scan *fs, const struct frame_header *h, struct
         fs->scan.previous_crc = h->previous_crc;
         return 1;
     }
-    memset(mem + FRAME_HEADER_BYTES + h->stored_bytes, 0, page_up(frame_space(h->stored_bytes)) - FRAME_HEADER_BYTES - h->stored_bytes);
+    memset(mem + FRAME_HEADER_BYTES + h->stored_bytes, 0,
+           page_up(frame_space(h->stored_bytes)) - FRAME_HEADER_BYTES - h->stored_bytes);
     memcpy(mem + FRAME_HEADER_BYTES, body.ptr, body.len);
     e->stored_bytes = h->stored_bytes;
     e->record_count = b.record_count;
@@ -524,7 +526,8 @@ static int load_frame(struct file_scan *fs, const struct frame_header *h, struct
 static void walk_begin(struct recover *r)
 {
     struct old_journal *j = r->walking;
-    struct frame_context c = {.generation = j->generation, .known_durable_to = j->known_end == UINT64_MAX ? 0 : j->known_end};
+    struct frame_context c = {.generation = j->generation,
+                              .known_durable_to = j->known_end == UINT64_MAX ? 0 : j->known_end};
     memcpy(c.log_uid, r->uid, FRAME_UID_BYTES);
     frame_scan_init(&r->scan.scan, &c, 0, 0);
     r->scan.limit = j->known_end;
@@ -545,7 +548,7 @@ static bool flushes_pending(struct recover *r)
 static void start_flushes(struct recover *r)
 {
     for (uint32_t i = 0; i < r->loops; i++)
-        LIST_FOREACH_SAFE(it, &r->o->logs[i]->unmigrated) {
+        LIST_FOREACH_SAFE (it, &r->o->logs[i]->unmigrated) {
             struct log_shard *s = CONTAINER_OF(it, struct log_shard, unmigrated_link);
             flush_start(s, false);
         }
@@ -593,7 +596,7 @@ static void walk_run(struct task *t)
         frame_scan_resume(&r->scan.scan);
         r->resumed = true;
         for (uint32_t i = 0; !r->loading && i < r->loops; i++)
-            LIST_FOREACH(it, &r->o->logs[i]->shards)
+            LIST_FOREACH (it, &r->o->logs[i]->shards)
                 CONTAINER_OF(it, struct log_shard, link)->confirmed = false;
     }
     TASK_AWAIT(t, io_close(t->loop, &t->op, r->scan.file));
@@ -641,9 +644,8 @@ static int enter_segment(struct recover *r, struct slice page)
     struct frame_header h;
     struct log_segment_head head;
     uint32_t crc;
-    if (frame_header_read(page, &h, &crc) < 0 || h.kind != LOG_KIND_SEGMENT || h.offset != 0 ||
-        h.shard_uid != s->uid || memcmp(h.log_uid, r->uid, FRAME_UID_BYTES) != 0 ||
-        page.len < frame_space(h.stored_bytes) ||
+    if (frame_header_read(page, &h, &crc) < 0 || h.kind != LOG_KIND_SEGMENT || h.offset != 0 || h.shard_uid != s->uid ||
+        memcmp(h.log_uid, r->uid, FRAME_UID_BYTES) != 0 || page.len < frame_space(h.stored_bytes) ||
         crc32c(0, page.ptr + FRAME_HEADER_BYTES, h.stored_bytes) != h.body_crc ||
         log_segment_head_read(slice_of(page.ptr + FRAME_HEADER_BYTES, h.stored_bytes), &head) < 0)
         return 0;
@@ -788,7 +790,7 @@ static void strays_run(struct task *t)
 static void for_each_shard(struct recover *r, void (*f)(struct recover *r, struct log_shard *s))
 {
     for (uint32_t i = 0; i < r->loops; i++)
-        LIST_FOREACH_SAFE(it, &r->o->logs[i]->shards)
+        LIST_FOREACH_SAFE (it, &r->o->logs[i]->shards)
             f(r, CONTAINER_OF(it, struct log_shard, link));
 }
 
@@ -994,7 +996,7 @@ static bool has_strays(const struct log_shard *s)
 static int flush_trouble(struct recover *r)
 {
     for (uint32_t i = 0; i < r->loops; i++)
-        LIST_FOREACH_SAFE(it, &r->o->logs[i]->unmigrated) {
+        LIST_FOREACH_SAFE (it, &r->o->logs[i]->unmigrated) {
             struct log_shard *s = CONTAINER_OF(it, struct log_shard, unmigrated_link);
             if (s->flush)
                 continue;
@@ -1032,7 +1034,7 @@ static void let_go(struct recover *r)
         struct log *log = r->o->logs[i];
         if (!log)
             continue;
-        LIST_FOREACH(it, &log->shards)
+        LIST_FOREACH (it, &log->shards)
             segment_close(log, &CONTAINER_OF(it, struct log_shard, link)->segment_file);
         if (log->journal)
             segment_close(log, &log->journal->file);

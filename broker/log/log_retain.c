@@ -57,7 +57,7 @@ static void free_known(struct io_op *op)
         if (reserve == UINT64_MAX)
             reserve = log->free_total / 20;
         log->reserve_low = log->stats.disk_free_bytes < reserve;
-        if (log->reserve_low && !timer_armed(&log->retain_timer))
+        if (log->reserve_low)
             retain_soon(log);
     }
     log_task_ended(log);
@@ -81,7 +81,7 @@ void reserve_check(struct log *log)
 uint64_t retain_floor(const struct log_shard *s)
 {
     uint64_t floor = UINT64_MAX;
-    LIST_FOREACH(it, &s->needs) {
+    LIST_FOREACH (it, &s->needs) {
         const struct log_need *n = CONTAINER_OF(it, struct log_need, link);
         if (n->counter < floor)
             floor = n->counter;
@@ -111,7 +111,7 @@ void log_need_remove(struct log_need *n)
 static void force_over_needs(struct log_shard *s, uint64_t to)
 {
     uint64_t lost_from = UINT64_MAX;
-    LIST_FOREACH_SAFE(it, &s->needs) {
+    LIST_FOREACH_SAFE (it, &s->needs) {
         struct log_need *n = CONTAINER_OF(it, struct log_need, link);
         if (n->counter >= to)
             continue;
@@ -271,7 +271,7 @@ static void retain_pass(struct io_timer *t)
     struct log *log = CONTAINER_OF(t, struct log, retain_timer);
     bool more = false;
     reserve_check(log);
-    LIST_FOREACH_SAFE(it, &log->shards) {
+    LIST_FOREACH_SAFE (it, &log->shards) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, link);
         more |= s->has_retention && s->has_segment;
         if (!may_expire(s) || !list_empty(&log->retains))
@@ -294,8 +294,14 @@ static void retain_pass(struct io_timer *t)
 
 void retain_soon(struct log *log)
 {
-    if (!log->opening && !log->closing && !timer_armed(&log->retain_timer))
+    if (log->retention_started && !log->closing && !timer_armed(&log->retain_timer))
         timer_arm(log->loop, &log->retain_timer, mono_add_ms(loop_now(log->loop), RETAIN_EVERY_MS));
+}
+
+void log_retention_start(struct log *log)
+{
+    log->retention_started = true;
+    retain_soon(log);
 }
 
 void log_shard_retain(struct log_shard *s, const struct log_retention *retention)
@@ -413,7 +419,7 @@ void removal_go_on(struct log_shard *s)
 static void removal_deferred(struct io_defer *d)
 {
     struct log *log = CONTAINER_OF(d, struct log, removal_defer);
-    LIST_FOREACH_SAFE(it, &log->shards) {
+    LIST_FOREACH_SAFE (it, &log->shards) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, link);
         if (s->removing)
             removal_go_on(s);
@@ -432,7 +438,7 @@ void removal_start(struct log_shard *s, struct log_remove *r)
     watch_wake_all(s);
     read_shard_gone(s, ST_CLOSED);
     read_idle_close(s);
-    LIST_FOREACH_SAFE(it, &s->needs)
+    LIST_FOREACH_SAFE (it, &s->needs)
         log_need_remove(CONTAINER_OF(it, struct log_need, link));
     loop_defer(s->log->loop, &s->log->removal_defer);
 }

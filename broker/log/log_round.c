@@ -26,9 +26,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define HEAD_BUF_BYTES  (256u << 10)
-#define ROUND_ENTRIES   2000u
-#define RETRY_MS        200
+#define HEAD_BUF_BYTES (256u << 10)
+#define ROUND_ENTRIES  2000u
+#define RETRY_MS       200
 static void round_written(struct io_op *op);
 static void round_synced(struct io_op *op);
 
@@ -117,9 +117,9 @@ static void sync_fired(struct io_timer *t)
 static void retry_fired(struct io_timer *t)
 {
     struct log *log = CONTAINER_OF(t, struct log, retry_timer);
-    LIST_FOREACH(it, &log->unmigrated)
+    LIST_FOREACH (it, &log->unmigrated)
         flush_start(CONTAINER_OF(it, struct log_shard, unmigrated_link), false);
-    LIST_FOREACH(it, &log->shards) {
+    LIST_FOREACH (it, &log->shards) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, link);
         if (s->reopening)
             flush_start(s, false);
@@ -166,7 +166,7 @@ bool flush_wanted(const struct log_shard *s)
 /* Shards with much pending go straight to their segments. */
 static void dispatch_direct(struct log *log)
 {
-    LIST_FOREACH_SAFE(it, &log->dirty) {
+    LIST_FOREACH_SAFE (it, &log->dirty) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, dirty_link);
         if (flush_wanted(s) && s->journal_sent == s->journal_pos && !s->flush)
             flush_start(s, true);
@@ -184,9 +184,11 @@ static bool round_has_work(struct log *log)
 {
     if (!list_empty(&log->news))
         return true;
-    LIST_FOREACH(it, &log->dirty)
+    LIST_FOREACH (it, &log->dirty)
         if (round_takes(CONTAINER_OF(it, struct log_shard, dirty_link)))
             return true;
+    if (log->final_done)
+        return false;
     if (log->final_wanted)
         return true;
     return log->mark_due && (log->proof_count || !list_empty(&log->changed) || log->unsynced);
@@ -226,13 +228,13 @@ static bool plan_shard(struct log *log, struct plan *p, struct log_shard *s, boo
 static struct plan round_plan(struct log *log, bool fragments_too)
 {
     struct plan p = {.iov = 2};
-    LIST_FOREACH(it, &log->news)
+    LIST_FOREACH (it, &log->news)
         p.entries += p.entries < ROUND_ENTRIES;
     if (log->round.mark)
-        LIST_FOREACH(it, &log->changed)
+        LIST_FOREACH (it, &log->changed)
             p.entries += p.entries < ROUND_ENTRIES;
     p.head_bytes = frame_space(LOG_ROUND_BYTES + log->proof_count * LOG_PROOF_BYTES + p.entries * LOG_ENTRY_BYTES);
-    LIST_FOREACH(it, &log->dirty) {
+    LIST_FOREACH (it, &log->dirty) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, dirty_link);
         s->take_entries = 0;
         s->take_fragments = false;
@@ -380,7 +382,7 @@ static bool take_area(struct log *log, struct plan *p)
 static void empty_stage(struct log *log)
 {
     bool left = false;
-    LIST_FOREACH(it, &log->dirty)
+    LIST_FOREACH (it, &log->dirty)
         left |= stage_gather_own(CONTAINER_OF(it, struct log_shard, dirty_link)) < 0;
     if (!left)
         log->stage_used = 0;
@@ -388,7 +390,7 @@ static void empty_stage(struct log *log)
 
 static void collect_shards(struct log *log)
 {
-    LIST_FOREACH_SAFE(it, &log->dirty) {
+    LIST_FOREACH_SAFE (it, &log->dirty) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, dirty_link);
         if (!s->take_entries && !s->take_fragments)
             continue;
@@ -568,7 +570,7 @@ static void round_failed(struct log *log, int status)
         watch_wake_all(s);
     }
     if (log->unsynced) /* interval: what was written but never synced is written again, to the segments */
-        LIST_FOREACH(it, &log->unmigrated)
+        LIST_FOREACH (it, &log->unmigrated)
             flush_start(CONTAINER_OF(it, struct log_shard, unmigrated_link), false);
     round_release(log);
     journal_roll_start(log);
@@ -595,7 +597,7 @@ void round_all_synced(struct log *log)
 {
     log->journal->end = log->journal_written;
     log->unsynced = false;
-    LIST_FOREACH(it, &log->unmigrated) {
+    LIST_FOREACH (it, &log->unmigrated) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, unmigrated_link);
         s->synced_next = s->durable_next;
         watch_check(s);

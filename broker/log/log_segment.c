@@ -9,6 +9,7 @@
  */
 #include "broker/log/log_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct closer {
@@ -143,12 +144,4 @@ void segment_switched(struct flush *f)
         if (segment_list_add(s, &info) < 0)
             segment_list_free(s); /* loaded again when needed */
     }
-}
-
-void segment_idle_close(struct log_shard *s)
-{
-    if (!s->flush)
-        segment_close(s->log, &s->segment_file);
-    if (s->read_file_users == 0)
-        segment_close(s->log, &s->read_file);
 }

@@ -39,7 +39,7 @@ void watch_init(struct log *log)
 
 void watch_check(struct log_shard *s)
 {
-    LIST_FOREACH_SAFE(it, &s->watches) {
+    LIST_FOREACH_SAFE (it, &s->watches) {
         struct log_watch *w = CONTAINER_OF(it, struct log_watch, link);
         if (due(s, w))
             wake_later(s->log, w);
@@ -48,7 +48,7 @@ void watch_check(struct log_shard *s)
 
 void watch_wake_all(struct log_shard *s)
 {
-    LIST_FOREACH_SAFE(it, &s->watches)
+    LIST_FOREACH_SAFE (it, &s->watches)
         wake_later(s->log, CONTAINER_OF(it, struct log_watch, link));
 }
 
