@@ -605,6 +605,11 @@ static void a_stop_whose_grace_is_over_drops_connections_and_waits_for_handlers(
 /* ---- allocations: the test is linked with --wrap ------------------------------------------------------------------- */
 
 static uint64_t allocations;
+static uint64_t fail_at; /* this allocation fails; 0: none */
+static bool refuse(void)
+{
+    return ++allocations == fail_at;
+}
 void *__real_malloc(size_t n);
 void *__wrap_malloc(size_t n);
 void *__real_calloc(size_t n, size_t m);
@@ -614,20 +619,17 @@ void *__wrap_realloc(void *p, size_t n);
 
 void *__wrap_malloc(size_t n)
 {
-    allocations++;
-    return __real_malloc(n);
+    return refuse() ? NULL : __real_malloc(n);
 }
 
 void *__wrap_calloc(size_t n, size_t m)
 {
-    allocations++;
-    return __real_calloc(n, m);
+    return refuse() ? NULL : __real_calloc(n, m);
 }
 
 void *__wrap_realloc(void *p, size_t n)
 {
-    allocations++;
-    return __real_realloc(p, n);
+    return refuse() ? NULL : __real_realloc(p, n);
 }
 
 static void the_steady_state_does_not_allocate(void **state)
@@ -651,6 +653,64 @@ static void the_steady_state_does_not_allocate(void **state)
     assert_int_equal(allocations - before, 0);
     raw_close(&r);
     bench_deinit(&b);
+}
+
+struct finish {
+    struct raw *r;
+    uint32_t count;
+};
+
+static bool answered_or_ended(void *arg)
+{
+    struct finish *f = arg;
+    static struct raw_answer a[8];
+    return f->r->ended || raw_answers(f->r, a, 8) >= f->count;
+}
+
+/* Three requests, the n-th allocation failing; returns whether there was one. */
+static bool scenario_with_failing_allocation(struct bench *b, struct slice text, uint64_t n)
+{
+    struct raw r;
+    struct finish f = {&r, 3};
+    raw_open(&r, b, SLICE_NULL, 0);
+    assert_non_null(bytebuf_reserve(&r.got, 1 << 20)); /* the client's own memory is not meant */
+    while (!r.connected)
+        assert_int_equal(loop_run(b->loop), 0);
+    allocations = 0;
+    fail_at = n;
+    raw_send(&r, text);
+    bench_until(b, answered_or_ended, &f);
+    bool hit = allocations >= n;
+    fail_at = 0;
+    raw_close(&r);
+    bench_poll(b, no_connections, b);
+    return hit;
+}
+
+static void each_allocation_may_fail(void **state)
+{
+    enum { LEN = 100000 };
+    static char text[LEN + 500];
+    int len = snprintf(text, sizeof text,
+                       "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+                       "GET /x HTTP/1.1\r\n" HOST "\r\nPOST /echo HTTP/1.1\r\n" HOST "Content-Length: %d\r\n\r\n",
+                       LEN);
+    memset(text + len, 'f', LEN);
+    uint64_t n = 1;
+    for (bool hit = true; hit; n++) {
+        struct bench b;
+        struct raw good;
+        bench_init(&b);
+        bench_serve(&b, (struct http_server_options){0});
+        hit = scenario_with_failing_allocation(&b, slice_of(text, (size_t)len + LEN), n);
+        assert_int_equal(http_server_stats(b.server)->memory_bytes, 0);
+        raw_open(&good, &b, SLICE_LIT("GET / HTTP/1.1\r\n" HOST "\r\n"), 0);
+        raw_wait_answers(&good, 1);
+        one_answer(&good, 200, "GET / 0");
+        raw_close(&good);
+        bench_deinit(&b);
+    }
+    assert_true(n > 5);
 }
 
 int main(void)
@@ -683,6 +743,7 @@ int main(void)
         cmocka_unit_test(stopping_waits_for_requests_in_flight_and_ends_the_others),
         cmocka_unit_test(a_stop_whose_grace_is_over_drops_connections_and_waits_for_handlers),
         cmocka_unit_test(the_steady_state_does_not_allocate),
+        cmocka_unit_test(each_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
