@@ -43,6 +43,8 @@ static int settings_make(struct hosted_delivery *d, struct err *e)
     s->delimiter = w->delimiter == CONFIG_DELIMITER_NEWLINE ? FORMAT_DELIMITER_NEWLINE : FORMAT_DELIMITER_NONE;
     s->compression = w->compression.codec == CONFIG_COMPRESS_ZSTD ? COMPRESSION_ZSTD : COMPRESSION_NONE;
     s->compression_level = w->compression.level;
+    s->start = w->start == CONFIG_START_LATEST ? DELIVERY_START_LATEST : DELIVERY_START_OLDEST;
+    snprintf(s->extension, sizeof s->extension, "%s", w->extension ? w->extension : "");
     if (delivery_settings_set_sink(s, slice_str(w->sink), e) < 0)
         return config_wrap_delivery(c, w, w->sink_mark, "sink", e);
     for (uint32_t i = 0; i < w->encryption.age.count; i++)

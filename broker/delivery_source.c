@@ -34,8 +34,9 @@ struct read_state {
     struct source_read *read; /* NULL once it is answered */
     struct shard_read call;
     uint32_t lent;
-    struct io_defer defer; /* answers that need no call */
+    struct io_defer defer; /* for answers that came inside the call, or need no call */
     int deferred_status;
+    bool starting;
 };
 
 struct wake_state {
@@ -44,6 +45,7 @@ struct wake_state {
     struct source_wake *wake; /* NULL once it is answered or cancelled */
     struct shard_watch call;
     struct io_defer defer;
+    bool starting;
     struct list link;
 };
 
@@ -220,9 +222,9 @@ static bool part_ended_at(const struct source_part_state *p, uint64_t counter)
     return p->gone || (p->row.end_counter != UINT64_MAX && counter >= p->row.end_counter);
 }
 
-static void read_answered(struct shard_read *call)
+static void read_tell(struct read_state *st)
 {
-    struct read_state *st = CONTAINER_OF(call, struct read_state, call);
+    struct shard_read *call = &st->call;
     struct source_read *r = st->read;
     struct source_part_state *p = st->part;
     r->status = call->log.status;
@@ -241,6 +243,22 @@ static void read_answered(struct shard_read *call)
     if (st->lent == 0)
         shard_read_release(&st->call, read_released);
     r->done(r);
+}
+
+static void read_tell_deferred(struct io_defer *d)
+{
+    read_tell(CONTAINER_OF(d, struct read_state, defer));
+}
+
+static void read_answered(struct shard_read *call)
+{
+    struct read_state *st = CONTAINER_OF(call, struct read_state, call);
+    if (!st->starting) {
+        read_tell(st);
+        return;
+    }
+    st->defer.run = read_tell_deferred; /* inside the call: source.h promises later */
+    loop_defer(api_loop_io(st->owner->loop), &st->defer);
 }
 
 static void read_answer_deferred(struct io_defer *d)
@@ -277,7 +295,9 @@ static void source_read_start(struct source *source, struct source_read *r)
                                    .bytes_max = r->bytes_max,
                                    .blocks_max = SOURCE_BLOCKS_MAX,
                                    .visibility = LOG_SYNCED};
+    st->starting = true;
     shard_read(s->loop, &st->call);
+    st->starting = false;
 }
 
 static void source_release(struct source *source, struct source_block *b)
@@ -302,17 +322,6 @@ static void wake_tell(struct wake_state *st)
     }
 }
 
-static void wake_answered(struct shard_watch *call)
-{
-    struct wake_state *st = CONTAINER_OF(call, struct wake_state, call);
-    struct delivery_source *s = st->owner;
-    if (call->status == 0 && st->part->next_counter <= call->counter)
-        st->part->next_counter = call->counter + 1;
-    wake_tell(st);
-    pool_put(&s->wakes, st);
-    source_settle(s);
-}
-
 static void wake_deferred(struct io_defer *d)
 {
     struct wake_state *st = CONTAINER_OF(d, struct wake_state, defer);
@@ -320,6 +329,18 @@ static void wake_deferred(struct io_defer *d)
     wake_tell(st);
     pool_put(&s->wakes, st);
     source_settle(s);
+}
+
+static void wake_answered(struct shard_watch *call)
+{
+    struct wake_state *st = CONTAINER_OF(call, struct wake_state, call);
+    if (call->status == 0 && st->part->next_counter <= call->counter)
+        st->part->next_counter = call->counter + 1;
+    st->defer.run = wake_deferred;
+    if (st->starting) /* inside the call: source.h promises later */
+        loop_defer(api_loop_io(st->owner->loop), &st->defer);
+    else
+        wake_deferred(&st->defer);
 }
 
 static void source_wake_start(struct source *source, struct source_wake *w)
@@ -340,7 +361,9 @@ static void source_wake_start(struct source *source, struct source_wake *w)
     }
     st->call = (struct shard_watch){
         .woken = wake_answered, .shard_uid = w->part, .counter = w->counter, .visibility = LOG_SYNCED};
+    st->starting = true;
     shard_watch(s->loop, &st->call);
+    st->starting = false;
 }
 
 static void source_wake_cancel(struct source *source, struct source_wake *w)
@@ -414,14 +437,16 @@ int delivery_source_open(struct api_loop *l, uint64_t stream_uid, struct deliver
     s->watch = (struct api_stream_watch){.changed = shards_changed, .stream_uid = stream_uid};
     api_stream_watch(l, &s->watch);
     o->source = s;
-    o->asking = 0;
+    o->asking = 1; /* this function: shard_ask may answer inside the call */
     int added = parts_refresh(s, o);
-    if (added == 0) { /* a stream without shards yet: nothing to ask */
+    if (added < 0)
+        return added;
+    if (--o->asking == 0) {
         s->closed_ctx = o;
         s->closed_defer.run = opened_deferred;
         loop_defer(api_loop_io(l), &s->closed_defer);
     }
-    return added < 0 ? added : 0;
+    return 0;
 }
 
 static void need_removed(struct shard_need *n)

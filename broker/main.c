@@ -24,7 +24,7 @@ int main(int argc, char **argv)
         printf("sluiced %s\n", SLUICE_VERSION);
         return 0;
     }
-    struct config_world world = {.environ = environ, .root = geteuid() == 0};
+    struct config_world world = {.environ = environ, .root = geteuid() == 0, .default_file = CONFIG_DEFAULT_FILE};
     if (config_load(&args, &world, &config, &e) < 0) {
         fprintf(stderr, "sluiced: %s\n", e.text);
         return 1;

@@ -44,10 +44,6 @@ struct server {
     struct loop_tour tour;
     struct io_msg hop_msg;
     uint32_t hop_at;
-    /* what the configuration becomes for the api */
-    struct api_credential *credentials;
-    struct api_stream_wanted *streams;
-    struct api_route *routes;
     const struct service *services[2];
 };
 
@@ -288,33 +284,12 @@ static void api_started(struct api_start *start)
 
 /* ---- the configuration as the api wants it --------------------------------------------------------------------------- */
 
-static int api_options_make(struct server *s)
+static void api_options_make(struct server *s)
 {
     const struct config *c = s->config;
-    s->credentials = calloc(c->credential_count + 1, sizeof *s->credentials);
-    s->streams = calloc(c->stream_count + 1, sizeof *s->streams);
-    s->routes = calloc(c->route_count + 1, sizeof *s->routes);
-    if (!s->credentials || !s->streams || !s->routes)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < c->credential_count; i++)
-        s->credentials[i] =
-            (struct api_credential){c->credentials[i].access_key_id, c->credentials[i].secret_access_key};
-    for (uint32_t i = 0; i < c->stream_count; i++)
-        s->streams[i] = (struct api_stream_wanted){.name = c->streams[i].name,
-                                                   .shards = c->streams[i].shards,
-                                                   .retention_ms = c->streams[i].retention.time_ms,
-                                                   .retention_bytes = c->streams[i].retention.size_bytes};
-    static const enum api_route_auth auths[] = {[CONFIG_AUTH_AUTO] = API_AUTH_DEFAULT,
-                                                [CONFIG_AUTH_SIGV4] = API_AUTH_SIGV4,
-                                                [CONFIG_AUTH_KEY] = API_AUTH_KEY,
-                                                [CONFIG_AUTH_NONE] = API_AUTH_NONE};
-    for (uint32_t i = 0; i < c->route_count; i++)
-        s->routes[i] = (struct api_route){.path = c->routes[i].path,
-                                          .stream = c->routes[i].stream,
-                                          .auth = auths[c->routes[i].auth],
-                                          .key_file = c->routes[i].keys_file,
-                                          .stamp_field = c->routes[i].stamp};
-    static const enum log_sync modes[] = {LOG_SYNC_BATCH, LOG_SYNC_INTERVAL, LOG_SYNC_NEVER};
+    static const enum log_sync modes[] = {[CONFIG_SYNC_BATCH] = LOG_SYNC_BATCH,
+                                          [CONFIG_SYNC_INTERVAL] = LOG_SYNC_INTERVAL,
+                                          [CONFIG_SYNC_NEVER] = LOG_SYNC_NEVER};
     s->log_options = (struct log_options){.dir = c->data,
                                           .sync = modes[c->sync.mode],
                                           .sync_interval_ms = c->sync.interval_ms,
@@ -328,20 +303,13 @@ static int api_options_make(struct server *s)
                                           .loop_count = s->loop_count,
                                           .catalog = s->catalog,
                                           .log = &s->log_options,
-                                          .account_id = c->account_id,
-                                          .region = c->region,
-                                          .iterator_life_ms = c->iterator_life_ms,
-                                          .limits_aws = c->limits == CONFIG_LIMITS_AWS,
-                                          .credentials = s->credentials,
-                                          .credential_count = c->credential_count,
-                                          .streams = s->streams,
-                                          .stream_count = c->stream_count,
-                                          .routes = s->routes,
-                                          .route_count = c->route_count,
+                                          .config = c,
+                                          .create_delay_ms = (uint32_t)c->create_delay_ms,
+                                          .delete_delay_ms = (uint32_t)c->delete_delay_ms,
+                                          .shards_max = c->shards_max,
                                           .services = s->services,
                                           .other = other_request,
                                           .ctx = s};
-    return 0;
 }
 
 /* The reserve may be a share of the file system. */
@@ -443,7 +411,8 @@ static int run(struct server *s, struct err *e)
     rc = catalog_open_sqlite(s->path_catalog, &s->catalog, e);
     if (rc < 0)
         return rc;
-    if (api_options_make(s) < 0 || up_begin(s) < 0)
+    api_options_make(s);
+    if (up_begin(s) < 0)
         return err_set_status(e, -ENOMEM, "start");
     rc = threads_start(s, e);
     if (rc < 0) {
@@ -485,9 +454,6 @@ int server_run(const struct config *config, struct err *e)
     free(s->loops);
     free(s->threads);
     free(s->servers);
-    free(s->credentials);
-    free(s->streams);
-    free(s->routes);
     close(lock);
     return rc;
 }
