@@ -258,6 +258,8 @@ static bool verify_shard(struct driver *d, uint32_t shard)
         }
         if (v->r.status < 0 && d->faults)
             return true; /* EIO: nothing can be said this time; nothing wrong was said either */
+        if (v->r.status == 0 && v->r.block_count == 0 && d->model.sync != LOG_SYNC_BATCH)
+            break; /* the counters that were skipped */
         if (v->r.status < 0 || v->r.block_count == 0)
             return model_fail(&d->model, s, "reading at %" PRIu64 " of %" PRIu64 ": %s, %u blocks", v->position,
                               info.visible_counter, status_name(v->r.status), v->r.block_count);
