@@ -16,7 +16,7 @@
 #include "common/io/loop_backend.h"
 #include "firehose/delivery.h"
 #include "firehose/firehose.h"
-#include "tests/unit/firehose/memory_source.h"
+#include "tests/unit/firehose/record_source.h"
 
 #define WAIT_MS   20000
 #define PARTS     4u
@@ -24,7 +24,7 @@
 
 struct world {
     struct loop *loop;
-    struct memory_source source;
+    struct record_source source;
     struct firehose *f;
     struct delivery *d;
     struct delivery_settings settings;
@@ -119,7 +119,7 @@ static void start(struct world *w)
     struct err e = {0};
     if (loop_create(&lo, &w->loop, &e) < 0)
         fail_msg("%s", e.text);
-    memory_source_attach(&w->source, w->loop);
+    record_source_attach(&w->source, w->loop);
     struct firehose_options fo = {.loop = w->loop, .journal_folder = w->journals, .log_uid = {1, 2, 3}};
     if (firehose_create(&fo, &w->f, &e) < 0)
         fail_msg("%s", e.text);
@@ -150,7 +150,7 @@ static struct world *world_make(void)
     assert_non_null(mkdtemp(w->folder));
     snprintf(w->out, sizeof w->out, "%s/deep/out", w->folder);
     snprintf(w->journals, sizeof w->journals, "%s/journals", w->folder);
-    memory_source_init(&w->source);
+    record_source_init(&w->source);
     for (uint32_t i = 1; i <= PARTS; i++)
         w->seen[i] = calloc(COUNT_MAX, 1);
     delivery_settings_init(&w->settings);
@@ -166,7 +166,7 @@ static struct world *world_make(void)
 static void world_free(struct world *w)
 {
     run("rm -rf '%s'", w->folder);
-    memory_source_deinit(&w->source);
+    record_source_deinit(&w->source);
     for (uint32_t i = 1; i <= PARTS; i++)
         free(w->seen[i]);
     free(w);
@@ -238,7 +238,7 @@ static void each_exactly_once(struct world *w, uint32_t files)
     w->files = 0;
     read_folder(w, w->out);
     for (uint32_t i = 0; i < w->source.part_count; i++) {
-        const struct memory_part *p = &w->source.part[i];
+        const struct record_part *p = &w->source.part[i];
         for (uint64_t c = 0; c < p->info.next_counter; c++)
             if (w->seen[p->info.uid][c] != 1)
                 fail_msg("part %u record %u is in %u objects", (unsigned)p->info.uid, (unsigned)c,
@@ -255,11 +255,11 @@ static void records_of_several_parts_arrive_compressed_and_encrypted_each_once(v
     struct world *w = world_make();
     make_key(w, "key");
     for (uint64_t p = 1; p <= 3; p++)
-        memory_source_add(&w->source, p, 0, 0);
+        record_source_add(&w->source, p, 0, 0);
     start(w);
     for (int round = 0; round < 30; round++)
         for (uint64_t p = 1; p <= 3; p++)
-            memory_source_append_numbered(&w->source, p, 500, 200, now(w));
+            record_source_append_numbered(&w->source, p, 500, 200, now(w));
     WAIT_FOR(w, all_delivered);
     struct delivery_status s;
     delivery_status(w->d, &s);
@@ -270,7 +270,7 @@ static void records_of_several_parts_arrive_compressed_and_encrypted_each_once(v
     assert_true(s.objects >= 9);
     assert_true(s.stored_bytes < s.raw_bytes / 4);
     for (uint64_t p = 1; p <= 3; p++)
-        assert_int_equal(memory_source_part(&w->source, p)->delivered, 15000);
+        assert_int_equal(record_source_part(&w->source, p)->delivered, 15000);
     stop(w, 1000);
     each_exactly_once(w, (uint32_t)s.objects);
     world_free(w);
@@ -285,12 +285,12 @@ static void every_combination_of_stages_can_be_opened(void **state)
             make_key(w, "key");
         assert_int_equal(
             delivery_settings_set_compression(&w->settings, i & 2 ? SLICE_LIT("none") : SLICE_LIT("zstd:3"), &e), 0);
-        memory_source_add(&w->source, 1, 0, 0);
+        record_source_add(&w->source, 1, 0, 0);
         start(w);
-        memory_source_append_numbered(&w->source, 1, 100, 100, now(w));
+        record_source_append_numbered(&w->source, 1, 100, 100, now(w));
         WAIT_FOR(w, all_delivered);
         for (int k = 0; k < 20; k++)
-            memory_source_append_numbered(&w->source, 1, 1000, 1000, now(w));
+            record_source_append_numbered(&w->source, 1, 1000, 1000, now(w));
         WAIT_FOR(w, all_delivered);
         stop(w, 1000);
         each_exactly_once(w, 0);
@@ -312,11 +312,11 @@ static void objects_hold_at_most_the_buffer_size_except_single_large_records(voi
     w->settings.buffer_bytes = 10000;
     w->settings.interval_ms = 600000;
     assert_int_equal(delivery_settings_set_compression(&w->settings, SLICE_LIT("none"), &e), 0);
-    memory_source_add(&w->source, 1, 0, 0);
+    record_source_add(&w->source, 1, 0, 0);
     start(w);
-    memory_source_append_numbered(&w->source, 1, 100, 999, now(w)); /* 10 of 1,000 bytes an object */
-    memory_source_append_numbered(&w->source, 1, 1, 3000000, now(w));
-    memory_source_append_numbered(&w->source, 1, 15, 999, now(w));
+    record_source_append_numbered(&w->source, 1, 100, 999, now(w)); /* 10 of 1,000 bytes an object */
+    record_source_append_numbered(&w->source, 1, 1, 3000000, now(w));
+    record_source_append_numbered(&w->source, 1, 15, 999, now(w));
     WAIT_FOR(w, twelve_objects);
     stop(w, 10000); /* delivers the five records that are left */
     run("test $(find '%s' -type f -size +10000c | wc -l) -eq 1", w->out);
@@ -342,14 +342,14 @@ static void an_object_waits_for_its_interval_and_a_flush_ends_the_wait(void **st
 {
     struct world *w = world_make();
     w->settings.interval_ms = 3600000;
-    memory_source_add(&w->source, 1, 0, 0);
+    record_source_add(&w->source, 1, 0, 0);
     start(w);
-    memory_source_append_numbered(&w->source, 1, 10, 100, now(w));
+    record_source_append_numbered(&w->source, 1, 10, 100, now(w));
     WAIT_FOR(w, something_read);
     assert_false(one_object(w));
     delivery_flush(w->d);
     WAIT_FOR(w, one_object);
-    memory_source_append_numbered(&w->source, 1, 10, 100, now(w));
+    record_source_append_numbered(&w->source, 1, 10, 100, now(w));
     stop(w, 0); /* leaves the second */
     w->settings.interval_ms = 0;
     w->settings.version = 2;
@@ -365,9 +365,9 @@ static void old_records_make_full_objects_not_many_small_ones(void **state)
     struct world *w = world_make();
     struct delivery_status s;
     w->settings.interval_ms = 2000;
-    memory_source_add(&w->source, 1, 0, 0);
+    record_source_add(&w->source, 1, 0, 0);
     for (int i = 0; i < 3000; i++) /* 3 MB, an hour old, in small blocks */
-        memory_source_append_numbered(&w->source, 1, 10, 100, (struct wall_ms){1000});
+        record_source_append_numbered(&w->source, 1, 10, 100, (struct wall_ms){1000});
     start(w);
     WAIT_FOR(w, all_delivered);
     delivery_status(w->d, &s);
@@ -380,12 +380,12 @@ static void old_records_make_full_objects_not_many_small_ones(void **state)
 static void stopping_and_starting_goes_on_where_it_was(void **state)
 {
     struct world *w = world_make();
-    memory_source_add(&w->source, 1, 1000, 0);
-    memory_source_part(&w->source, 1)->info.first_counter = 0;
-    memory_source_part(&w->source, 1)->info.next_counter = 0;
+    record_source_add(&w->source, 1, 1000, 0);
+    record_source_part(&w->source, 1)->info.first_counter = 0;
+    record_source_part(&w->source, 1)->info.next_counter = 0;
     for (int i = 0; i < 6; i++) {
         start(w);
-        memory_source_append_numbered(&w->source, 1, 3000, 300, now(w));
+        record_source_append_numbered(&w->source, 1, 3000, 300, now(w));
         if (i % 2)
             WAIT_FOR(w, one_object);
         stop(w, i % 3 ? 5000 : 0);
@@ -403,15 +403,15 @@ static void a_child_part_is_read_after_its_parent(void **state)
     struct err e;
     assert_int_equal(delivery_settings_set_compression(&w->settings, SLICE_LIT("none"), &e), 0);
     w->settings.interval_ms = 100;
-    memory_source_add(&w->source, 1, 0, 0);
+    record_source_add(&w->source, 1, 0, 0);
     start(w);
-    memory_source_append_numbered(&w->source, 1, 2000, 100, now(w));
-    memory_source_add(&w->source, 2, 0, 1);
-    memory_source_append_numbered(&w->source, 2, 1000, 100, now(w));
+    record_source_append_numbered(&w->source, 1, 2000, 100, now(w));
+    record_source_add(&w->source, 2, 0, 1);
+    record_source_append_numbered(&w->source, 2, 1000, 100, now(w));
     for (int i = 0; i < 3; i++)
         assert_int_equal(loop_core_step(w->loop, true), 0);
-    memory_source_append_numbered(&w->source, 1, 1000, 100, now(w));
-    memory_source_close(&w->source, 1);
+    record_source_append_numbered(&w->source, 1, 1000, 100, now(w));
+    record_source_close(&w->source, 1);
     WAIT_FOR(w, all_delivered);
     stop(w, 1000);
     each_exactly_once(w, 0);
@@ -424,10 +424,10 @@ static void a_sink_that_refuses_is_tried_again_and_nothing_is_lost(void **state)
 {
     struct world *w = world_make();
     struct delivery_status s;
-    memory_source_add(&w->source, 1, 0, 0);
+    record_source_add(&w->source, 1, 0, 0);
     run("mkdir -p '%s/deep' && touch '%s'", w->folder, w->out); /* a file where the folder should be */
     start(w);
-    memory_source_append_numbered(&w->source, 1, 5000, 300, now(w));
+    record_source_append_numbered(&w->source, 1, 5000, 300, now(w));
     WAIT_FOR(w, is_retrying);
     delivery_status(w->d, &s);
     assert_int_equal(s.state, DELIVERY_RETRYING);
@@ -443,8 +443,8 @@ static void a_sink_that_refuses_is_tried_again_and_nothing_is_lost(void **state)
 static void failing_reads_are_tried_again(void **state)
 {
     struct world *w = world_make();
-    memory_source_add(&w->source, 1, 0, 0);
-    memory_source_append_numbered(&w->source, 1, 500, 300, (struct wall_ms){1});
+    record_source_add(&w->source, 1, 0, 0);
+    record_source_append_numbered(&w->source, 1, 500, 300, (struct wall_ms){1});
     w->source.fail_reads = 1;
     start(w);
     WAIT_FOR(w, all_delivered);
@@ -457,14 +457,14 @@ static void what_retention_took_is_skipped_counted_and_reported(void **state)
 {
     struct world *w = world_make();
     struct delivery_status s;
-    memory_source_add(&w->source, 1, 0, 0);
-    memory_source_append_numbered(&w->source, 1, 100, 100, (struct wall_ms){1});
+    record_source_add(&w->source, 1, 0, 0);
+    record_source_append_numbered(&w->source, 1, 100, 100, (struct wall_ms){1});
     start(w);
     WAIT_FOR(w, all_delivered);
     stop(w, 1000);
-    memory_source_append_numbered(&w->source, 1, 50, 100, (struct wall_ms){1});
-    memory_source_append_numbered(&w->source, 1, 50, 100, (struct wall_ms){1});
-    memory_source_trim(&w->source, 1, 150);
+    record_source_append_numbered(&w->source, 1, 50, 100, (struct wall_ms){1});
+    record_source_append_numbered(&w->source, 1, 50, 100, (struct wall_ms){1});
+    record_source_trim(&w->source, 1, 150);
     start(w);
     WAIT_FOR(w, all_delivered);
     delivery_status(w->d, &s);
@@ -485,14 +485,14 @@ static void a_delivery_that_starts_at_the_latest_record_skips_older_ones_once(vo
 {
     struct world *w = world_make();
     w->settings.start = DELIVERY_START_LATEST;
-    memory_source_add(&w->source, 1, 0, 0);
-    memory_source_append_numbered(&w->source, 1, 100, 100, (struct wall_ms){1});
+    record_source_add(&w->source, 1, 0, 0);
+    record_source_append_numbered(&w->source, 1, 100, 100, (struct wall_ms){1});
     start(w);
     WAIT_FOR(w, all_delivered);
     stop(w, 0);
-    memory_source_append_numbered(&w->source, 1, 100, 100, (struct wall_ms){1}); /* while it is down */
-    memory_source_add(&w->source, 2, 0, 0);                                      /* and a new part */
-    memory_source_append_numbered(&w->source, 2, 100, 100, (struct wall_ms){1});
+    record_source_append_numbered(&w->source, 1, 100, 100, (struct wall_ms){1}); /* while it is down */
+    record_source_add(&w->source, 2, 0, 0);                                      /* and a new part */
+    record_source_append_numbered(&w->source, 2, 100, 100, (struct wall_ms){1});
     start(w);
     WAIT_FOR(w, all_delivered);
     stop(w, 1000);
@@ -508,13 +508,13 @@ static void a_damaged_journal_stops_the_delivery_and_touches_nothing(void **stat
 {
     struct world *w = world_make();
     struct delivery_status s;
-    memory_source_add(&w->source, 1, 0, 0);
+    record_source_add(&w->source, 1, 0, 0);
     start(w);
-    memory_source_append_numbered(&w->source, 1, 100, 100, now(w));
+    record_source_append_numbered(&w->source, 1, 100, 100, now(w));
     WAIT_FOR(w, all_delivered);
     stop(w, 1000);
     run("printf X | dd of=$(ls %s/*.journal) bs=1 seek=140 conv=notrunc 2>/dev/null", w->journals);
-    memory_source_append_numbered(&w->source, 1, 100, 100, (struct wall_ms){1});
+    record_source_append_numbered(&w->source, 1, 100, 100, (struct wall_ms){1});
     start(w);
     WAIT_FOR(w, is_failed);
     delivery_status(w->d, &s);
@@ -529,9 +529,9 @@ static void metrics_and_status_tell_what_was_delivered(void **state)
 {
     struct world *w = world_make();
     struct bytebuf b;
-    memory_source_add(&w->source, 1, 0, 0);
+    record_source_add(&w->source, 1, 0, 0);
     start(w);
-    memory_source_append_numbered(&w->source, 1, 100, 100, now(w));
+    record_source_append_numbered(&w->source, 1, 100, 100, now(w));
     WAIT_FOR(w, all_delivered);
     bytebuf_init(&b, 1 << 20);
     firehose_metrics_write(w->f, &b);
@@ -567,9 +567,9 @@ static void new_settings_are_taken_over_without_losing_or_doubling_a_record(void
     struct err e = {0};
     struct delivery_status s;
     w->settings.interval_ms = 3600000;
-    memory_source_add(&w->source, 1, 0, 0);
+    record_source_add(&w->source, 1, 0, 0);
     start(w);
-    memory_source_append_numbered(&w->source, 1, 100, 100, now(w));
+    record_source_append_numbered(&w->source, 1, 100, 100, now(w));
     WAIT_FOR(w, something_read);
     struct delivery_settings next = w->settings;
     next.version = 2;
@@ -578,7 +578,7 @@ static void new_settings_are_taken_over_without_losing_or_doubling_a_record(void
     assert_int_equal(firehose_update(w->f, 7, &next, changed, w, &e), 0);
     assert_int_equal(firehose_update(w->f, 7, &next, changed, w, &e), ST_CONFLICT);
     WAIT_FOR(w, is_stopped);
-    memory_source_append_numbered(&w->source, 1, 100, 100, now(w));
+    record_source_append_numbered(&w->source, 1, 100, 100, now(w));
     WAIT_FOR(w, all_delivered);
     delivery_status(w->d, &s);
     assert_non_null(strstr(s.last_key, "archive-2-"));
@@ -590,9 +590,9 @@ static void new_settings_are_taken_over_without_losing_or_doubling_a_record(void
 static void a_removed_delivery_takes_its_journal_along(void **state)
 {
     struct world *w = world_make();
-    memory_source_add(&w->source, 1, 0, 0);
+    record_source_add(&w->source, 1, 0, 0);
     start(w);
-    memory_source_append_numbered(&w->source, 1, 100, 100, now(w));
+    record_source_append_numbered(&w->source, 1, 100, 100, now(w));
     WAIT_FOR(w, all_delivered);
     run("test -n \"$(ls '%s')\"", w->journals);
     w->stopped = false;

@@ -18,7 +18,7 @@
 #include "firehose/delivery_settings.h"
 #include "firehose/format.h"
 #include "firehose/name.h"
-#include "tests/unit/firehose/memory_source.h"
+#include "tests/unit/firehose/record_source.h"
 
 /* ---- helpers ----------------------------------------------------------------------------------------------------- */
 
@@ -240,21 +240,21 @@ static void an_empty_object_is_a_valid_file_and_damage_is_seen(void **state)
 /* ---- format ---------------------------------------------------------------------------------------------------------- */
 
 struct blocks {
-    struct memory_source s;
+    struct record_source s;
     struct source_block block[8];
     uint32_t count;
 };
 
 static void blocks_of(struct blocks *b, const char *const *texts, uint32_t per_block)
 {
-    memory_source_init(&b->s);
-    struct memory_part *p = memory_source_add(&b->s, 1, 100, 0);
+    record_source_init(&b->s);
+    struct record_part *p = record_source_add(&b->s, 1, 100, 0);
     while (*texts) {
         struct slice data[8];
         uint32_t n = 0;
         while (n < per_block && *texts)
             data[n++] = slice_str(*texts++);
-        memory_source_append(&b->s, 1, data, n, (struct wall_ms){1000 + (int64_t)p->block_count});
+        record_source_append(&b->s, 1, data, n, (struct wall_ms){1000 + (int64_t)p->block_count});
     }
     b->count = p->block_count;
     for (uint32_t i = 0; i < b->count; i++)
@@ -297,7 +297,7 @@ static void records_are_joined_with_the_delimiter_that_was_asked_for(void **stat
             assert_string_equal(all, cases[i].expect);
         }
     }
-    memory_source_deinit(&b.s);
+    record_source_deinit(&b.s);
 }
 
 static void an_object_ends_before_the_record_that_would_make_it_too_large(void **state)
@@ -323,7 +323,7 @@ static void an_object_ends_before_the_record_that_would_make_it_too_large(void *
     assert_int_equal(run.end, FORMAT_USED_UP);
     assert_int_equal(run.next_counter, 105);
     assert_int_equal(out[run.out_len - 1], '\n');
-    memory_source_deinit(&b.s);
+    record_source_deinit(&b.s);
 }
 
 static void only_records_of_the_range_are_taken(void **state)
@@ -347,7 +347,7 @@ static void only_records_of_the_range_are_taken(void **state)
     assert_int_equal(run.first_counter, 101);
     assert_int_equal(run.next_counter, 104);
     assert_int_equal(run.oldest.ms, 1000);
-    memory_source_deinit(&b.s);
+    record_source_deinit(&b.s);
 }
 
 static void a_run_that_is_to_stop_finishes_its_record_and_begins_no_other(void **state)
@@ -373,7 +373,7 @@ static void a_run_that_is_to_stop_finishes_its_record_and_begins_no_other(void *
     assert_memory_equal(out, "6789\n", 5);
     assert_false(run.cursor.begun);
     assert_int_equal(run.records, 0);
-    memory_source_deinit(&b.s);
+    record_source_deinit(&b.s);
 }
 
 static void a_block_that_contradicts_itself_is_told_of(void **state)
@@ -392,7 +392,7 @@ static void a_block_that_contradicts_itself_is_told_of(void **state)
     format_records(&run);
     assert_int_equal(run.end, FORMAT_CORRUPT);
     assert_int_equal(run.records, 2);
-    memory_source_deinit(&b.s);
+    record_source_deinit(&b.s);
 }
 
 /* ---- dates, prefixes, names ----------------------------------------------------------------------------------------- */

@@ -3,31 +3,31 @@
  * choosing. It outlives loops: after a crash the test attaches it to the new one. Whatever it allocates, it allocates in
  * the calls of the test (add, append), never in a callback of a loop.
  *
- * A record's data is whatever the test gives; memory_source_append_numbered makes "<part>:<counter>:<filler>".
+ * A record's data is whatever the test gives; record_source_append_numbered makes "<part>:<counter>:<filler>".
  */
-#ifndef SLUICE_TEST_MEMORY_SOURCE_H
-#define SLUICE_TEST_MEMORY_SOURCE_H
+#ifndef SLUICE_TEST_RECORD_SOURCE_H
+#define SLUICE_TEST_RECORD_SOURCE_H
 
 #include "firehose/source.h"
 
-#define MEMORY_PARTS_MAX 16
+#define RECORD_PARTS_MAX 16
 
-struct memory_block {
+struct record_block {
     struct block_header header;
     uint8_t *payload;
 };
 
-struct memory_part {
+struct record_part {
     struct source_part info;
-    struct memory_block *blocks;
+    struct record_block *blocks;
     uint32_t block_count, block_cap;
     uint64_t delivered; /* the greatest that was told */
 };
 
-struct memory_source {
+struct record_source {
     struct source source;
     struct loop *loop;
-    struct memory_part part[MEMORY_PARTS_MAX];
+    struct record_part part[RECORD_PARTS_MAX];
     uint32_t part_count;
     struct list reads, wakes; /* waiting for an answer, waiting for records */
     struct io_defer answer;
@@ -38,22 +38,22 @@ struct memory_source {
     void (*free)(void *);
 };
 
-void memory_source_init(struct memory_source *s);
-void memory_source_deinit(struct memory_source *s);
+void record_source_init(struct record_source *s);
+void record_source_deinit(struct record_source *s);
 /* To the loop that the delivery runs on; forgets what was in flight on a former one. */
-void memory_source_attach(struct memory_source *s, struct loop *loop);
+void record_source_attach(struct record_source *s, struct loop *loop);
 /* Its counters begin at `first`. */
-struct memory_part *memory_source_add(struct memory_source *s, uint64_t uid, uint64_t first, uint64_t parent);
+struct record_part *record_source_add(struct record_source *s, uint64_t uid, uint64_t first, uint64_t parent);
 /* One block of records; all at once, as one commit. Wakes who waits. */
-void memory_source_append(struct memory_source *s, uint64_t part, const struct slice *data, uint32_t count,
+void record_source_append(struct record_source *s, uint64_t part, const struct slice *data, uint32_t count,
                           struct wall_ms arrival);
 /* `count` records of `bytes` each (at least 24): "<part>:<counter>:xxx". */
-void memory_source_append_numbered(struct memory_source *s, uint64_t part, uint32_t count, uint32_t bytes,
+void record_source_append_numbered(struct record_source *s, uint64_t part, uint32_t count, uint32_t bytes,
                                    struct wall_ms arrival);
 /* Nothing will follow. */
-void memory_source_close(struct memory_source *s, uint64_t part);
+void record_source_close(struct record_source *s, uint64_t part);
 /* Retention: everything below `counter` is gone (whole blocks or not). */
-void memory_source_trim(struct memory_source *s, uint64_t part, uint64_t counter);
-struct memory_part *memory_source_part(struct memory_source *s, uint64_t uid);
+void record_source_trim(struct record_source *s, uint64_t part, uint64_t counter);
+struct record_part *record_source_part(struct record_source *s, uint64_t uid);
 
 #endif

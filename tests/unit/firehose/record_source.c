@@ -1,4 +1,4 @@
-#include "tests/unit/firehose/memory_source.h"
+#include "tests/unit/firehose/record_source.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,9 +6,9 @@
 #include "common/base/check.h"
 #include "common/frame/crc32c.h"
 
-static struct memory_source *of(struct source *s)
+static struct record_source *of(struct source *s)
 {
-    return CONTAINER_OF(s, struct memory_source, source);
+    return CONTAINER_OF(s, struct record_source, source);
 }
 
 /* Requests wait in lists whose nodes lie in their `state`. */
@@ -29,7 +29,7 @@ static struct source_wake *node_wake(struct list *n)
     return CONTAINER_OF((void **)n, struct source_wake, state);
 }
 
-struct memory_part *memory_source_part(struct memory_source *s, uint64_t uid)
+struct record_part *record_source_part(struct record_source *s, uint64_t uid)
 {
     for (uint32_t i = 0; i < s->part_count; i++)
         if (s->part[i].info.uid == uid)
@@ -39,7 +39,7 @@ struct memory_part *memory_source_part(struct memory_source *s, uint64_t uid)
 
 static uint32_t source_parts(struct source *source, struct source_part *out, uint32_t cap)
 {
-    struct memory_source *s = of(source);
+    struct record_source *s = of(source);
     for (uint32_t i = 0; i < s->part_count && i < cap; i++)
         out[i] = s->part[i].info;
     return s->part_count;
@@ -47,7 +47,7 @@ static uint32_t source_parts(struct source *source, struct source_part *out, uin
 
 static void source_do_read(struct source *source, struct source_read *r)
 {
-    struct memory_source *s = of(source);
+    struct record_source *s = of(source);
     list_push_back(&s->reads, read_node(r));
     s->reads_made++;
     loop_defer(s->loop, &s->answer);
@@ -61,7 +61,7 @@ static void source_release(struct source *source, struct source_block *b)
 
 static void source_do_wake(struct source *source, struct source_wake *w)
 {
-    struct memory_source *s = of(source);
+    struct record_source *s = of(source);
     list_push_back(&s->wakes, wake_node(w));
     loop_defer(s->loop, &s->answer);
 }
@@ -73,7 +73,7 @@ static void source_wake_cancel(struct source *source, struct source_wake *w)
 
 static void source_delivered(struct source *source, uint64_t part, uint64_t counter)
 {
-    struct memory_part *p = memory_source_part(of(source), part);
+    struct record_part *p = record_source_part(of(source), part);
     if (p && counter > p->delivered)
         p->delivered = counter;
 }
@@ -87,11 +87,11 @@ static const struct source_ops ops = {
     .delivered = source_delivered,
 };
 
-static void fill_blocks(struct memory_source *s, struct memory_part *p, struct source_read *r)
+static void fill_blocks(struct record_source *s, struct record_part *p, struct source_read *r)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < p->block_count && r->block_count < SOURCE_BLOCKS_MAX; i++) {
-        const struct memory_block *b = &p->blocks[i];
+        const struct record_block *b = &p->blocks[i];
         if (b->header.base_counter + b->header.record_count <= r->from_counter)
             continue;
         if (r->block_count && bytes + b->header.raw_bytes > r->bytes_max)
@@ -103,9 +103,9 @@ static void fill_blocks(struct memory_source *s, struct memory_part *p, struct s
     }
 }
 
-static void answer_read(struct memory_source *s, struct source_read *r)
+static void answer_read(struct record_source *s, struct source_read *r)
 {
-    struct memory_part *p = memory_source_part(s, r->part);
+    struct record_part *p = record_source_part(s, r->part);
     r->status = 0;
     r->block_count = 0;
     r->part_ended = false;
@@ -127,7 +127,7 @@ static void answer_read(struct memory_source *s, struct source_read *r)
 
 static void answer_run(struct io_defer *d)
 {
-    struct memory_source *s = CONTAINER_OF(d, struct memory_source, answer);
+    struct record_source *s = CONTAINER_OF(d, struct record_source, answer);
     struct list now;
     list_init(&now);
     list_splice_back(&now, &s->reads);
@@ -136,7 +136,7 @@ static void answer_run(struct io_defer *d)
     list_splice_back(&now, &s->wakes);
     for (struct list *n; (n = list_pop_front(&now));) {
         struct source_wake *w = node_wake(n);
-        struct memory_part *p = memory_source_part(s, w->part);
+        struct record_part *p = record_source_part(s, w->part);
         if (!p || p->info.next_counter > w->counter || p->info.end_counter <= w->counter)
             w->woken(w);
         else
@@ -149,15 +149,15 @@ static void *default_alloc(size_t n)
     return calloc(1, n);
 }
 
-void memory_source_init(struct memory_source *s)
+void record_source_init(struct record_source *s)
 {
-    *s = (struct memory_source){.source.ops = &ops, .alloc = default_alloc, .free = free};
+    *s = (struct record_source){.source.ops = &ops, .alloc = default_alloc, .free = free};
     list_init(&s->reads);
     list_init(&s->wakes);
     s->answer.run = answer_run;
 }
 
-void memory_source_attach(struct memory_source *s, struct loop *loop)
+void record_source_attach(struct record_source *s, struct loop *loop)
 {
     s->loop = loop;
     s->source.parts_changed = NULL;
@@ -168,7 +168,7 @@ void memory_source_attach(struct memory_source *s, struct loop *loop)
     s->answer = (struct io_defer){.run = answer_run};
 }
 
-void memory_source_deinit(struct memory_source *s)
+void record_source_deinit(struct record_source *s)
 {
     for (uint32_t i = 0; i < s->part_count; i++) {
         for (uint32_t k = 0; k < s->part[i].block_count; k++)
@@ -178,17 +178,17 @@ void memory_source_deinit(struct memory_source *s)
     s->part_count = 0;
 }
 
-static void tell(struct memory_source *s)
+static void tell(struct record_source *s)
 {
     if (s->loop)
         loop_defer(s->loop, &s->answer);
 }
 
-struct memory_part *memory_source_add(struct memory_source *s, uint64_t uid, uint64_t first, uint64_t parent)
+struct record_part *record_source_add(struct record_source *s, uint64_t uid, uint64_t first, uint64_t parent)
 {
-    CHECK(s->part_count < MEMORY_PARTS_MAX);
-    struct memory_part *p = &s->part[s->part_count];
-    *p = (struct memory_part){.info = {.uid = uid,
+    CHECK(s->part_count < RECORD_PARTS_MAX);
+    struct record_part *p = &s->part[s->part_count];
+    *p = (struct record_part){.info = {.uid = uid,
                                        .index = s->part_count,
                                        .first_counter = first,
                                        .next_counter = first,
@@ -200,11 +200,11 @@ struct memory_part *memory_source_add(struct memory_source *s, uint64_t uid, uin
     return p;
 }
 
-static struct memory_block *new_block(struct memory_source *s, struct memory_part *p)
+static struct record_block *new_block(struct record_source *s, struct record_part *p)
 {
     if (p->block_count == p->block_cap) {
         uint32_t cap = p->block_cap ? p->block_cap * 2 : 16;
-        struct memory_block *more = s->alloc(cap * sizeof *more);
+        struct record_block *more = s->alloc(cap * sizeof *more);
         CHECK(more);
         if (p->block_count)
             memcpy(more, p->blocks, p->block_count * sizeof *more);
@@ -215,16 +215,16 @@ static struct memory_block *new_block(struct memory_source *s, struct memory_par
     return &p->blocks[p->block_count++];
 }
 
-void memory_source_append(struct memory_source *s, uint64_t part, const struct slice *data, uint32_t count,
+void record_source_append(struct record_source *s, uint64_t part, const struct slice *data, uint32_t count,
                           struct wall_ms arrival)
 {
-    struct memory_part *p = memory_source_part(s, part);
+    struct record_part *p = record_source_part(s, part);
     struct slice key = SLICE_LIT("key");
     size_t bytes = 0;
     CHECK(p && count);
     for (uint32_t i = 0; i < count; i++)
         bytes += block_record_bytes(key, data[i]);
-    struct memory_block *b = new_block(s, p);
+    struct record_block *b = new_block(s, p);
     b->payload = s->alloc(bytes);
     CHECK(b->payload);
     size_t at = 0;
@@ -240,10 +240,10 @@ void memory_source_append(struct memory_source *s, uint64_t part, const struct s
     tell(s);
 }
 
-void memory_source_append_numbered(struct memory_source *s, uint64_t part, uint32_t count, uint32_t bytes,
+void record_source_append_numbered(struct record_source *s, uint64_t part, uint32_t count, uint32_t bytes,
                                    struct wall_ms arrival)
 {
-    struct memory_part *p = memory_source_part(s, part);
+    struct record_part *p = record_source_part(s, part);
     struct slice *data = s->alloc(count * sizeof *data);
     char *text = s->alloc((size_t)count * bytes + 64);
     CHECK(p && data && text && bytes >= 24);
@@ -253,21 +253,21 @@ void memory_source_append_numbered(struct memory_source *s, uint64_t part, uint3
         memset(to + n, 'x', bytes - (size_t)n);
         data[i] = slice_of(to, bytes);
     }
-    memory_source_append(s, part, data, count, arrival);
+    record_source_append(s, part, data, count, arrival);
     s->free(data);
     s->free(text);
 }
 
-void memory_source_close(struct memory_source *s, uint64_t part)
+void record_source_close(struct record_source *s, uint64_t part)
 {
-    struct memory_part *p = memory_source_part(s, part);
+    struct record_part *p = record_source_part(s, part);
     p->info.end_counter = p->info.next_counter;
     tell(s);
 }
 
-void memory_source_trim(struct memory_source *s, uint64_t part, uint64_t counter)
+void record_source_trim(struct record_source *s, uint64_t part, uint64_t counter)
 {
-    struct memory_part *p = memory_source_part(s, part);
+    struct record_part *p = record_source_part(s, part);
     if (counter > p->info.first_counter)
         p->info.first_counter = counter;
 }
