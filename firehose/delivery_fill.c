@@ -287,6 +287,12 @@ static bool fill_allowed(const struct delivery *d)
            d->stop < STOP_DROP;
 }
 
+static void read_ahead(struct delivery *d)
+{
+    if (!d->stop || (d->filling && d->filling->journaled))
+        parts_read_ahead(d);
+}
+
 static void fill_run(struct delivery *d)
 {
     if (!fill_allowed(d))
@@ -297,10 +303,12 @@ static void fill_run(struct delivery *d)
     do {
         more = false;
         fill_object(d);
-        if (!d->stop || (d->filling && d->filling->journaled))
-            parts_read_ahead(d);
+        read_ahead(d);
         fill_copy(d);
-        if (d->resetting || d->formatting)
+        if (d->resetting)
+            return;
+        read_ahead(d); /* slots are free again, and a child's parents may be over */
+        if (d->formatting)
             return;
         check_due(d);
         if (replay_complete(d))
