@@ -3,6 +3,7 @@ import base64
 import http.client
 import json
 import socket
+import time
 import unittest
 
 from daemon import Daemon, wait_until
@@ -102,6 +103,21 @@ class Raw(unittest.TestCase):
             forged = raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1:]
             got = self.answer("GetRecords", {"ShardIterator": base64.b64encode(forged).decode()}, 400)
             self.assertEqual({"__type": "InvalidArgumentException", "message": "Invalid ShardIterator."}, got)
+
+    def test_at_timestamp_is_exact_to_the_millisecond(self):
+        at = lambda t: self.answer("GetShardIterator", {"StreamName": "events", "ShardId": "shardId-0", "Timestamp": t,
+                                                        "ShardIteratorType": "AT_TIMESTAMP"})["ShardIterator"]
+        numbers = []
+        for _ in range(4):
+            numbers.append(self.answer("PutRecord", {"StreamName": "events", "PartitionKey": "k", "Data": "", "ExplicitHashKey": "0"})["SequenceNumber"])
+            time.sleep(0.01)
+        records = self.answer("GetRecords", {"ShardIterator": at(1)})["Records"]
+        times = {r["SequenceNumber"]: r["ApproximateArrivalTimestamp"] for r in records}
+        for i, number in enumerate(numbers):
+            got = self.answer("GetRecords", {"ShardIterator": at(times[number])})["Records"]
+            self.assertEqual(numbers[i:], [r["SequenceNumber"] for r in got][:4 - i])
+            got = self.answer("GetRecords", {"ShardIterator": at(times[number] + 0.001)})["Records"]
+            self.assertEqual(numbers[i + 1:], [r["SequenceNumber"] for r in got][:3 - i])
 
     def test_list_streams_pages_by_token_with_summaries(self):
         for name in ("aa", "bb"):
