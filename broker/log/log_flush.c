@@ -282,8 +282,9 @@ static void applied(struct flush *f)
         histogram_record(&log->commit_sizes, direct_bytes);
         histogram_record(&log->commit_us, (uint64_t)mono_diff_ns(loop_now_precise(log->loop), f->started) / 1000);
     }
-    if (s->segment_next > s->synced_next)
-        s->synced_next = s->segment_next;
+    uint64_t told = s->segment_next < s->durable_next ? s->segment_next : s->durable_next;
+    if (told > s->synced_next) /* F3 holds for readers too */
+        s->synced_next = told;
     if (s->segment_pos == s->journal_pos)
         list_remove(&s->unmigrated_link);
     shard_changed(s);

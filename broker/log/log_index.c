@@ -293,19 +293,24 @@ void index_load_deinit(struct index_load *l)
 
 /* ---- the list of segments --------------------------------------------------------------------------------------- */
 
-int segment_list_add(struct log_shard *s, const struct segment_info *info)
+int segment_list_reserve(struct log_shard *s)
 {
     struct segment_list *l = &s->segments;
-    if (l->count == l->cap) {
-        uint32_t cap = l->cap ? 2 * l->cap : 8;
-        struct segment_info *at = realloc(l->at, cap * sizeof *at);
-        if (!at)
-            return -ENOMEM;
-        l->at = at;
-        l->cap = cap;
-    }
-    l->at[l->count++] = *info;
+    if (l->count < l->cap)
+        return 0;
+    uint32_t cap = l->cap ? 2 * l->cap : 8;
+    struct segment_info *at = realloc(l->at, cap * sizeof *at);
+    if (!at)
+        return -ENOMEM;
+    l->at = at;
+    l->cap = cap;
     return 0;
+}
+
+void segment_list_add(struct log_shard *s, const struct segment_info *info)
+{
+    CHECK(s->segments.count < s->segments.cap);
+    s->segments.at[s->segments.count++] = *info;
 }
 
 void segment_list_free(struct log_shard *s)
@@ -325,11 +330,12 @@ int segment_list_from_names(struct log_shard *s, const struct io_names *names)
         struct segment_info info = {0};
         if (!log_name_parse(names->name[i], ".seg", &info.base) || info.base > s->segment_base)
             continue;
-        int status = segment_list_add(s, &info);
+        int status = segment_list_reserve(s);
         if (status < 0) {
             segment_list_free(s);
             return status;
         }
+        segment_list_add(s, &info);
     }
     s->segments_loaded = true;
     return 0;

@@ -159,6 +159,8 @@ struct log_shard {
     uint64_t durable_next; /* records below are durable in journal or segment (interval/never: written) */
     uint64_t synced_next;  /* records below are synced */
     uint64_t segment_next; /* records below are synced in segments */
+    /* no records there, and skip_to == durable_next: for readers the shard ends at skip_from */
+    uint64_t skip_from, skip_to;
     uint64_t first_counter;
     struct wall_ms last_arrival;    /* of the newest block, pending ones included */
     struct wall_ms durable_arrival; /* of the newest durable block */
@@ -183,7 +185,6 @@ struct log_shard {
     /* all segments; loaded when first needed */
     struct segment_list segments;
     bool segments_loaded;
-    uint32_t list_version; /* changes when positions in `segments` do */
     struct reader *reader;
 
     struct log_retention retention;
@@ -467,11 +468,14 @@ struct index_load {
     char path[LOG_PATH_MAX];
 };
 void index_load_start(struct index_load *l, struct log_shard *s, struct task *parent);
-void index_load_deinit(struct index_load *l); /* found.index stays */
-int segment_list_add(struct log_shard *s, const struct segment_info *info) must_use;
+void index_load_deinit(struct index_load *l);           /* found.index stays */
+int segment_list_reserve(struct log_shard *s) must_use; /* room for one more */
+void segment_list_add(struct log_shard *s, const struct segment_info *info);
 void segment_list_free(struct log_shard *s);
 int segment_list_from_names(struct log_shard *s, const struct io_names *names) must_use;
 /* log_read.c */
+uint64_t visible_next(const struct log_shard *s, enum log_visibility v);
+bool read_busy(const struct log_shard *s);
 void read_init(struct log *log);
 void read_idle_close(struct log_shard *s); /* the reader's window and file go, if nobody uses them */
 struct wall_ms retain_cutoff(struct log_shard *s);

@@ -118,9 +118,10 @@ void log_block_release(struct log *log, struct log_block *block)
 
 /* ---- the cache -------------------------------------------------------------------------------------------------- */
 
-static uint64_t visible_next(const struct log_shard *s, enum log_visibility v)
+uint64_t visible_next(const struct log_shard *s, enum log_visibility v)
 {
-    return v == LOG_SYNCED ? s->synced_next : s->durable_next;
+    uint64_t next = v == LOG_SYNCED ? s->synced_next : s->durable_next;
+    return next == s->skip_to ? s->skip_from : next;
 }
 
 /* Lends the ring's blocks from position `pos` on. */
@@ -354,6 +355,14 @@ static bool index_ready(const struct reader *r)
     return is_active(r) ? r->shard->index_from == 0 : segment_at(r)->known;
 }
 
+/* Behind the last frame; UINT64_MAX: not known before the index is. */
+static uint64_t current_end(const struct reader *r)
+{
+    if (is_active(r))
+        return r->shard->segment_end;
+    return segment_at(r)->known ? segment_at(r)->end : UINT64_MAX;
+}
+
 static bool load_begin(struct reader *r)
 {
     struct log_shard *s = r->shard;
@@ -366,13 +375,12 @@ static bool load_begin(struct reader *r)
     return true;
 }
 
-/* What the index says about where to start looking; the segment's end and generation. */
+/* What the index says about where to start looking. */
 static void place(struct reader *r, bool by_time, uint64_t counter, struct wall_ms at)
 {
     struct log_shard *s = r->shard;
     const struct segment_info *i = segment_at(r);
     const struct segment_index *ix = is_active(r) ? &s->index : &i->index;
-    r->segment_end = is_active(r) ? s->segment_end : i->end;
     r->generation = is_active(r) ? s->segment_generation : i->generation;
     uint32_t k = by_time ? index_find_time(ix, at) : index_find(ix, counter);
     r->offset = ix->count ? ix->at[k].offset : 0;
@@ -533,6 +541,10 @@ static void answer(struct reader *r, uint64_t counter)
     if (r->read) {
         struct log_read *q = r->read;
         r->read = NULL;
+        if (r->status == 0 && q->block_count == 0 && q->from_counter < s->durable_next) {
+            s->skip_from = q->from_counter; /* counters that an unclean stop has skipped, and nothing behind them yet */
+            s->skip_to = s->durable_next;
+        }
         if (r->status == 0)
             r->next_counter = q->block_count ? q->block[q->block_count - 1].header.base_counter +
                                                    q->block[q->block_count - 1].header.record_count
@@ -637,7 +649,7 @@ static void reader_run(struct task *t)
             TASK_PARK(t);
             log_task_started(log);
         }
-        if (!s->segments_loaded) {
+        if (s->has_segment && !s->segments_loaded) {
             log_path_shard_dir(r->path, log->dir, s->uid);
             TASK_AWAIT(t, io_list(t->loop, &t->op, r->path, &r->names));
             r->status = t->op.result < 0 ? (int)t->op.result : segment_list_from_names(s, &r->names);
@@ -649,14 +661,13 @@ static void reader_run(struct task *t)
             }
         }
     again:
-        if (s->segments.count == 0 || !s->has_segment) {
-            r->status = r->read ? ST_TRIMMED : 0;
+        if (s->segments.count == 0) {
+            if (r->read && !r->trimming)
+                read_ring(s, r->read, cache_find(s, r->read->from_counter));
             answer(r, seek_cached(s, r->cutoff));
             continue;
         }
-        if (goes_on(r)) {
-            r->segment_end = is_active(r) ? s->segment_end : r->segment_end;
-        } else {
+        if (!goes_on(r)) {
             r->at = r->read && !r->trimming ? find_segment(s, r->read->from_counter) : 0;
             if (r->read && !r->trimming && segment_at(r)->base > r->read->from_counter &&
                 s->first_counter > r->read->from_counter) {
@@ -693,6 +704,7 @@ static void reader_run(struct task *t)
                 r->at++;
                 continue;
             }
+            r->segment_end = current_end(r);
             if (r->offset == UINT64_MAX)
                 place(r, !r->read || r->trimming, r->read ? r->read->from_counter : 0, r->cutoff);
             if (r->file.id < 0 || r->file_base != segment_at(r)->base) {
@@ -723,6 +735,8 @@ static void reader_run(struct task *t)
                     goto served;
                 }
                 r->len = (size_t)t->op.result;
+                if (r->start + r->len > r->segment_end) /* what lies behind may be written any time */
+                    r->len = (size_t)(r->segment_end - r->start);
                 log->stats.disk_read_bytes += r->len;
                 if (!in_window(r, r->want_bytes)) { /* the file is shorter than its synced end */
                     seen = LOOK_DAMAGE;
@@ -733,10 +747,12 @@ static void reader_run(struct task *t)
                 damage_found(r);
                 break;
             }
+            if (current_end(r) != r->segment_end)
+                continue;       /* it has grown, or was sealed, meanwhile */
             if (is_active(r)) { /* beyond the segments: the rest is cached */
                 counter = seek_cached(s, r->cutoff);
                 if (r->read && !r->trimming && r->read->block_count == 0)
-                    read_ring(s, r->read, s->segment_pos);
+                    read_ring(s, r->read, cache_find(s, r->read->from_counter));
                 break;
             }
             r->at++;
@@ -760,6 +776,11 @@ out:
     log_task_ended(log);
     return;
     TASK_END(t, 0);
+}
+
+bool read_busy(const struct log_shard *s)
+{
+    return s->reader && !s->reader->idle;
 }
 
 /* A parked reader gives its window and file back; it is made again when needed. */

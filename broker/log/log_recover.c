@@ -813,8 +813,10 @@ static void judge(struct recover *r, struct log_shard *s)
 
 static void settle_counters(struct recover *r, struct log_shard *s)
 {
-    if (r->skip && s->state == LOG_SHARD_OK && !s->deleting)
-        s->segment_next = s->durable_next = s->durable_next + COUNTER_SKIP;
+    if (r->skip && s->state == LOG_SHARD_OK && !s->deleting) {
+        s->skip_from = s->durable_next;
+        s->skip_to = s->segment_next = s->durable_next = s->durable_next + COUNTER_SKIP;
+    }
     s->next_counter = s->synced_next = s->durable_next;
     s->mark = MARK_NONE;
     s->reopening = s->flush_failed = s->fenced_by_journal = false;
@@ -945,8 +947,15 @@ static uint32_t tasks_left(struct recover *r)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < r->loops; i++)
-        n += r->o->logs[i]->tasks;
+        n += r->o->logs[i] ? r->o->logs[i]->tasks : 0;
     return n;
+}
+
+static void stop_all(struct recover *r)
+{
+    for (uint32_t i = 0; i < r->loops; i++)
+        if (r->o->logs[i])
+            r->o->logs[i]->closing = true; /* flushes end after their current write */
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
@@ -1137,8 +1146,11 @@ static void outer_run(struct task *t)
     TASK_CALL(t, task_start(&r->task, t->loop, recover_run, t));
     r->status = r->task.status;
     if (r->status < 0) {
+        stop_all(r);
+        while (tasks_left(r))
+            TASK_PARK(t);
         let_go(r);
-        while (r->o->logs[0] && tasks_left(r))
+        while (tasks_left(r))
             TASK_PARK(t);
     }
     TASK_END(t, r->status);

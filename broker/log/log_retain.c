@@ -135,7 +135,8 @@ struct retain {
     struct io_names names;
     struct index_load *load;
     struct io_timer pause;
-    uint64_t to; /* first_counter once the oldest segment is gone */
+    uint64_t gone; /* base of the segment whose files go */
+    uint64_t to;   /* first_counter once the oldest segment is gone */
     bool forced;
     char path[LOG_PATH_MAX];
 };
@@ -167,7 +168,6 @@ static void forget_oldest(struct log_shard *s)
     index_free(&l->at[0].index);
     memmove(l->at, l->at + 1, (l->count - 1) * sizeof *l->at);
     l->count--;
-    s->list_version++;
 }
 
 static void retain_run(struct task *t)
@@ -220,19 +220,24 @@ static void retain_run(struct task *t)
         round_want_entry(s);
         TASK_PARK(t);
         s->entry_waiter = NULL;
-        if (!s->segments_loaded || s->segments.count < 2 || s->segments.at[1].base != r->to)
-            TASK_EXIT(t, 0); /* the list was loaded anew meanwhile */
-        log_path_index(r->path, log->dir, s->uid, s->segments.at[0].base);
+        while (read_busy(s) && !log->closing && !s->removing) { /* it knows segments by their place in the list */
+            timer_arm(t->loop, &r->pause, mono_add_ms(loop_now(t->loop), UNLINK_PAUSE_MS));
+            TASK_PARK(t);
+        }
+        if (log->closing || s->removing)
+            TASK_EXIT(t, 0);
+        r->gone = s->segments.at[0].base;
+        uint64_t freed = page_up(s->segments.at[0].end);
+        s->disk_bytes -= freed < s->disk_bytes ? freed : s->disk_bytes;
+        forget_oldest(s);
+        shard_changed(s);
+        log->stats.expired_segments++;
+        log_path_index(r->path, log->dir, s->uid, r->gone);
         TASK_AWAIT(t, io_unlink(t->loop, &t->op, r->path));
-        log_path_segment(r->path, log->dir, s->uid, s->segments.at[0].base);
+        log_path_segment(r->path, log->dir, s->uid, r->gone);
         TASK_AWAIT(t, io_unlink(t->loop, &t->op, r->path));
         if (t->op.result < 0 && t->op.result != -ENOENT)
             TASK_EXIT(t, (int)t->op.result);
-        log->stats.expired_segments++;
-        uint64_t gone = page_up(s->segments.at[0].end);
-        s->disk_bytes -= gone < s->disk_bytes ? gone : s->disk_bytes;
-        forget_oldest(s);
-        shard_changed(s);
         timer_arm(t->loop, &r->pause, mono_add_ms(loop_now(t->loop), UNLINK_PAUSE_MS));
         TASK_PARK(t);
     }

@@ -56,6 +56,8 @@ void segment_create_run(struct task *t)
     struct flush *f = CONTAINER_OF(t, struct flush, sub);
     struct log_shard *s = f->shard;
     TASK_BEGIN(t);
+    if (segment_list_reserve(s) < 0)
+        TASK_EXIT(t, -ENOMEM);
     if (!s->has_segment) {
         log_path_shard_dir(f->path, s->log->dir, s->uid);
         TASK_AWAIT(t, io_mkdir(t->loop, &t->op, f->path));
@@ -141,7 +143,6 @@ void segment_switched(struct flush *f)
     f->allocate_to = 0;
     if (s->segments_loaded && !replaces) {
         struct segment_info info = {.base = s->segment_base, .generation = s->segment_generation};
-        if (segment_list_add(s, &info) < 0)
-            segment_list_free(s); /* loaded again when needed */
+        segment_list_add(s, &info);
     }
 }

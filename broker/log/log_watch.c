@@ -7,8 +7,7 @@
 
 static bool due(const struct log_shard *s, const struct log_watch *w)
 {
-    uint64_t next = w->visibility == LOG_SYNCED ? s->synced_next : s->durable_next;
-    return s->removing || s->log->closing || s->state != LOG_SHARD_OK || next > w->counter;
+    return s->removing || s->log->closing || s->state != LOG_SHARD_OK || visible_next(s, w->visibility) > w->counter;
 }
 
 static void wake_later(struct log *log, struct log_watch *w)
