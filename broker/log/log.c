@@ -262,7 +262,7 @@ static void close_end(struct log *log)
 
 void log_close_step(struct log *log)
 {
-    if (!log->closing || log->opening)
+    if (!log->close || log->opening)
         return;
     bool stuck = timer_armed(&log->retry_timer); /* the disk refuses: do not wait for it */
     if (stuck && !log->round.busy && !log->roll)

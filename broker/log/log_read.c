@@ -529,6 +529,7 @@ static void damage_found(struct reader *r)
 static void answer(struct reader *r, uint64_t counter)
 {
     struct log_shard *s = r->shard;
+    r->next_counter = UINT64_MAX;
     if (r->trimming) {
         r->trimming = false;
         if (r->status == 0 && counter > s->first_counter) {
@@ -545,10 +546,10 @@ static void answer(struct reader *r, uint64_t counter)
             s->skip_from = q->from_counter; /* counters that an unclean stop has skipped, and nothing behind them yet */
             s->skip_to = s->durable_next;
         }
-        if (r->status == 0)
-            r->next_counter = q->block_count ? q->block[q->block_count - 1].header.base_counter +
-                                                   q->block[q->block_count - 1].header.record_count
-                                             : UINT64_MAX;
+        if (r->status == 0 && q->block_count) {
+            const struct block_header *last = &q->block[q->block_count - 1].header;
+            r->next_counter = last->base_counter + last->record_count;
+        }
         read_end(q, q->cancelled ? -ECANCELED : r->status);
     } else if (r->seek) {
         struct log_seek *k = r->seek;

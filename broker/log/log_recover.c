@@ -880,12 +880,14 @@ static void remove_run(struct task *t)
     TASK_END(t, 0);
 }
 
-/* A log on its way to its own loop, and the answer. */
+/* A log on its way to its own loop: first it opens its journal there; then, once all could, it is started (or closed
+ * again, if one could not). */
 struct opening_hand {
     struct io_msg msg;
     struct task task;
     struct recover *r;
     struct log *log;
+    bool second, start;
     int status;
     char path[LOG_PATH_MAX];
 };
@@ -902,14 +904,20 @@ static void hand_back(struct io_msg *m)
 static void hand_run(struct task *t)
 {
     struct opening_hand *h = CONTAINER_OF(t, struct opening_hand, task);
+    struct journal_file *j = h->log->journal;
     TASK_BEGIN(t);
-    log_path_journal(h->path, h->log->dir, h->log->index, h->log->journal->sequence);
-    TASK_AWAIT(t, io_open(t->loop, &t->op, h->path, IO_READ | IO_WRITE | IO_DIRECT));
-    if (t->op.result >= 0) {
-        h->log->journal->file = (struct io_file){(int)t->op.result};
+    if (!h->second) {
+        log_path_journal(h->path, h->log->dir, h->log->index, j->sequence);
+        TASK_AWAIT(t, io_open(t->loop, &t->op, h->path, IO_READ | IO_WRITE | IO_DIRECT));
+        if (t->op.result >= 0)
+            j->file = (struct io_file){(int)t->op.result};
+        else
+            h->status = (int)t->op.result;
+    } else if (h->start) {
         log_started(h->log);
-    } else {
-        h->status = (int)t->op.result;
+    } else if (j->file.id >= 0) {
+        TASK_AWAIT(t, io_close(t->loop, &t->op, j->file));
+        j->file = IO_FILE_NONE;
     }
     TASK_END(t, 0);
 }
@@ -929,13 +937,16 @@ static void hand_over(struct io_msg *m)
     task_start(&h->task, h->log->loop, hand_run, NULL);
 }
 
-static void hand_all(struct recover *r)
+static void hand_all(struct recover *r, bool second)
 {
+    r->handed = 0;
     for (uint32_t i = 0; i < r->loops; i++) {
         struct opening_hand *h = &r->hands[i];
         struct log *log = r->o->logs[i];
         h->r = r;
         h->log = log;
+        h->second = second;
+        h->start = r->status == 0;
         log->loop = r->o->loops[i];
         log->opening_hook = NULL;
         h->msg.deliver = hand_over;
@@ -1131,7 +1142,11 @@ static void recover_run(struct task *t)
     let_go(r);
     while (tasks_left(r))
         TASK_PARK(t);
-    hand_all(r);
+    r->status = 0;
+    hand_all(r, false);
+    while (r->handed < r->loops)
+        TASK_PARK(t);
+    hand_all(r, true);
     while (r->handed < r->loops)
         TASK_PARK(t);
     TASK_END(t, r->status);
