@@ -1,23 +1,35 @@
-/* sluice delivery list | describe. The description is the server's own JSON, laid out for reading unless --json is given. */
+/*
+ * sluice delivery list | describe. The description is the library's JSON (settings and live status), laid out for
+ * reading unless --json is given.
+ */
 #include <stdio.h>
 #include <string.h>
 
 #include "client/cli.h"
 
+static const char help[] =
+    "sluice delivery list\n"
+    "sluice delivery describe NAME\n"
+    "\n"
+    "A delivery gathers the records of a stream into files; deliveries are made in sluiced's configuration.\n"
+    "describe prints its settings (\"description\", as AWS describes a delivery stream) and how it fares (\"status\":\n"
+    "state, lag, counts, last error). --json prints them on one line.\n";
+
 static int delivery_list(struct cli *cli)
 {
     struct sluice_error e;
-    struct sluice *s = cli_open(cli, 1);
+    if (cli_words(cli, 0, help) == CLI_STOP)
+        return cli->status;
+    struct sluice *s = cli_open(cli, 1, CLI_BRISK);
     if (!s)
         return 1;
     char **names;
     size_t count;
     int status = 0;
     if (sluice_delivery_list(s, &names, &count, &e) < 0) {
-        status = cli_failed(cli, "list", &e);
+        status = cli_failed("delivery list", &e);
     } else {
-        for (size_t i = 0; i < count; i++)
-            printf(cli->json ? "{\"delivery\":\"%s\"}\n" : "%s\n", names[i]);
+        cli_print_names(cli, "delivery", names);
         sluice_free(names);
     }
     sluice_close(s);
@@ -38,6 +50,8 @@ static void json_print(const char *json)
                 string = false;
             continue;
         }
+        if (*c == ' ' || *c == '\n' || *c == '\r' || *c == '\t')
+            continue;
         bool closing = *c == '}' || *c == ']', empty = (*c == '{' && c[1] == '}') || (*c == '[' && c[1] == ']');
         if (closing && depth > 0)
             printf("\n%*s", --depth * 2, "");
@@ -58,19 +72,19 @@ static void json_print(const char *json)
 
 static int delivery_describe(struct cli *cli)
 {
-    if (cli->argc != 2)
-        return cli_usage("delivery describe takes one name");
     struct sluice_error e;
-    struct sluice *s = cli_open(cli, 1);
+    if (cli_words(cli, 1, help) == CLI_STOP)
+        return cli->status;
+    struct sluice *s = cli_open(cli, 1, CLI_BRISK);
     if (!s)
         return 1;
     char *json;
     int status = 0;
-    if (sluice_delivery_describe(s, cli->argv[1], &json, &e) < 0) {
-        status = cli_failed(cli, cli->argv[1], &e);
+    if (sluice_delivery_describe(s, cli->argv[optind], &json, &e) < 0) {
+        status = cli_failed(cli->argv[optind], &e);
     } else {
         if (cli->json)
-            printf("%s\n", json);
+            puts(json);
         else
             json_print(json);
         sluice_free(json);
@@ -83,12 +97,13 @@ int cmd_delivery(struct cli *cli)
 {
     if (cli->argc < 2)
         return cli_usage("delivery list or describe?");
-    const char *verb = cli->argv[1];
+    if (cli->argv[1][0] == '-')
+        return cli_words(cli, 0, help) == CLI_STOP ? cli->status : cli_usage("delivery list or describe?");
     cli->argc--;
     cli->argv++;
-    if (strcmp(verb, "list") == 0)
+    if (strcmp(cli->argv[0], "list") == 0)
         return delivery_list(cli);
-    if (strcmp(verb, "describe") == 0)
+    if (strcmp(cli->argv[0], "describe") == 0)
         return delivery_describe(cli);
-    return cli_usage("there is no 'delivery %s'", verb);
+    return cli_usage("there is no 'delivery %s'", cli->argv[0]);
 }
