@@ -5,9 +5,11 @@
  */
 #include "client/client.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/base/check.h"
 #include "common/wire/uri.h"
 
 int client_fail(struct sluice_error *e, int code, const char *fmt, ...)
@@ -113,7 +115,8 @@ static int options_read(struct sluice *s, const struct sluice_options *o, struct
         return rc;
     const char *key = first_set(o->access_key_id, "AWS_ACCESS_KEY_ID", NULL, NULL);
     const char *secret = first_set(o->secret_access_key, "AWS_SECRET_ACCESS_KEY", NULL, NULL);
-    const char *token = first_set(o->session_token, o->access_key_id ? NULL : "AWS_SESSION_TOKEN", NULL, NULL);
+    bool given = o->access_key_id || o->secret_access_key;
+    const char *token = first_set(o->session_token, given ? NULL : "AWS_SESSION_TOKEN", NULL, NULL);
     if (!key != !secret)
         return client_fail(e, SLUICE_E_ARGUMENT, "%s is given without %s",
                            key ? "an access key id" : "a secret access key",
@@ -125,7 +128,7 @@ static int options_read(struct sluice *s, const struct sluice_options *o, struct
     s->timeout_ms = o->timeout_ms ? o->timeout_ms : 60000;
     s->retries_max = o->retries_max == UINT32_MAX ? 0 : o->retries_max ? o->retries_max : 8;
     s->connections_max = o->connections_max ? o->connections_max : 8;
-    if (!s->region || (key && (!s->access_key || !s->secret_key)))
+    if (!s->region || (key && (!s->access_key || !s->secret_key || (token && !s->session_token))))
         return client_fail(e, SLUICE_E_MEMORY, "no memory");
     return 0;
 }
@@ -160,35 +163,56 @@ static void http_client_gone(void *ctx)
         loop_stop(s->loop);
 }
 
+/* Ends the HTTP clients that there are (none, or not all, if opening failed); the last one stops the loop. */
+static void http_clients_destroy(struct sluice *s)
+{
+    for (int i = 0; i < CLIENT_SERVICE_COUNT; i++)
+        if (s->http[i])
+            http_client_destroy(s->http[i], http_client_gone, s);
+}
+
 static void thread_close(struct io_msg *m)
 {
-    struct sluice *s = CONTAINER_OF(m, struct sluice, close_msg);
-    for (int i = 0; i < CLIENT_SERVICE_COUNT; i++)
-        http_client_destroy(s->http[i], http_client_gone, s);
+    http_clients_destroy(CONTAINER_OF(m, struct sluice, close_msg));
+}
+
+static int thread_start(struct sluice *s)
+{
+    struct err err = {0};
+    uint64_t seed;
+    if (loop_create(&(struct loop_options){.recv_buffers = 64}, &s->loop, &err) < 0)
+        return client_fail(&s->start_error, SLUICE_E_MEMORY, "%s", err.text);
+    loop_random(s->loop, &seed, sizeof seed);
+    atomic_store(&s->random, seed);
+    return http_clients_create(s);
 }
 
 static void *thread_run(void *arg)
 {
     struct sluice *s = arg;
-    struct err err = {0};
-    int rc = loop_create(&(struct loop_options){.recv_buffers = 64}, &s->loop, &err);
+    int rc = thread_start(s);
     if (rc < 0)
-        client_fail(&s->start_error, SLUICE_E_MEMORY, "%s", err.text);
-    else
-        rc = http_clients_create(s);
-    if (rc == 0) {
-        uint64_t seed;
-        loop_random(s->loop, &seed, sizeof seed);
-        atomic_store(&s->random, seed);
-    }
+        http_clients_destroy(s);
+    bool run = rc == 0 || s->clients_alive; /* of what was made before a failure, the loop has to see the end */
     pthread_mutex_lock(&s->lock);
     s->ready = true;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
-    if (rc == 0)
-        rc = loop_run(s->loop);
+    if (run)
+        CHECK(loop_run(s->loop) == 0); /* without its loop the process would wait for answers for ever */
     loop_destroy(s->loop);
     return NULL;
+}
+
+/* Signals are the application's: its threads take them, never ours. */
+static int thread_create(struct sluice *s)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&s->thread, NULL, thread_run, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc;
 }
 
 static void handle_free(struct sluice *s)
@@ -211,7 +235,7 @@ int sluice_open(const struct sluice_options *options, struct sluice **out, struc
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     int rc = options_read(s, options ? options : &(struct sluice_options){0}, e);
-    if (rc == 0 && pthread_create(&s->thread, NULL, thread_run, s) != 0)
+    if (rc == 0 && thread_create(s) != 0)
         rc = client_fail(e, SLUICE_E_MEMORY, "no thread");
     if (rc < 0) {
         handle_free(s);

@@ -7,8 +7,10 @@
  * Invariants
  *  K1. One thread per handle runs the loop; http_client, timers and every `done` live on it.
  *  K2. A request's `done` comes exactly once: with error.code 0 and the answer, or with the last failure.
- *  K3. Only throttling, 5xx and lost connections are tried again; each wait is random between half and all of
- *      50 ms * 2^attempt, at most 5 s.
+ *  K3. Only throttling, 5xx, timeouts and lost connections are tried again; each wait is random between half and all of
+ *      50 ms * 2^attempt, at most 5 s. A connection that the server had closed while it was idle is no loss: the first
+ *      attempt on one is tried again at once.
+ *  K4. Nobody asks any more when the handle is closed (the contract of sluice_close), so no timer is ever left behind.
  */
 #ifndef SLUICE_CLIENT_CLIENT_H
 #define SLUICE_CLIENT_CLIENT_H
@@ -45,6 +47,7 @@ struct client_request {
     struct sluice *s;
     enum client_service service;
     const char *operation; /* "PutRecords"; static */
+    const char *page;      /* in place of an operation: GET this path. The caller's */
     struct bytebuf body;   /* the caller's; unchanged until done */
     void (*done)(struct client_request *r);
     /* out, in done: */
@@ -60,7 +63,7 @@ struct client_request {
     struct io_timer timer;
 };
 
-/* `r` is zeroed but for s, service, operation, body, done. Any thread. */
+/* `r` is zeroed but for s, service, operation or page, body, done, keep. Any thread. */
 void client_request_start(struct client_request *r);
 
 /* An answer that was moved out of its connection; client_answer_free it. */
@@ -73,6 +76,9 @@ void client_answer_free(struct client_answer *a);
 /* Sends `body` (taken over and freed in every case) and waits. `out` may be NULL. Returns 0 or the code in `e`. */
 int client_ask(struct sluice *s, enum client_service service, const char *operation, struct bytebuf *body,
                struct client_answer *out, struct sluice_error *e);
+
+/* The same for a page of the server's own, such as "/deliveries/NAME". */
+int client_get(struct sluice *s, const char *page, struct client_answer *out, struct sluice_error *e);
 
 /* Fills `e` (may be NULL) and returns code. */
 int client_fail(struct sluice_error *e, int code, const char *fmt, ...) printf_like(3);
@@ -89,7 +95,7 @@ struct json_reader;
 bool answer_object(struct json_reader *r);
 /* The next key of the object into *key, with its value's first token read; false at the end or on an error. */
 bool answer_member(struct json_reader *r, struct slice *key, int *value_token);
-/* Copies text, cut to `size` - 1 bytes, NUL-terminated. */
+/* Copies text, cut to `size` - 1 bytes (not within a character), NUL-terminated. */
 void answer_text(char *to, size_t size, struct slice text);
 
 #endif

@@ -20,7 +20,7 @@ static void write_position(struct json_writer *w, const struct sluice_position *
                                         "AT_TIMESTAMP"};
     json_write_name(w, "ShardIteratorType");
     json_write_str(w, types[position->from]);
-    if (position->sequence_number) {
+    if (position->from == SLUICE_FROM_SEQUENCE_NUMBER || position->from == SLUICE_FROM_AFTER_SEQUENCE_NUMBER) {
         json_write_name(w, "StartingSequenceNumber");
         json_write_str(w, position->sequence_number);
     }
@@ -30,11 +30,35 @@ static void write_position(struct json_writer *w, const struct sluice_position *
     }
 }
 
+/* Into `out` (untouched if the answer is none). */
+static bool iterator_read(struct slice json, char out[SLUICE_ITERATOR_MAX])
+{
+    struct json_reader r;
+    struct slice key, found = SLICE_NULL;
+    int token;
+    json_reader_init(&r, json, NULL); /* an iterator is base64: no escapes */
+    if (!answer_object(&r))
+        return false;
+    while (answer_member(&r, &key, &token)) {
+        if (slice_eq_str(key, "ShardIterator") && token == JSON_STRING)
+            found = r.text;
+        else if (!json_skip(&r))
+            return false;
+    }
+    if (r.last != JSON_OBJECT_END || !found.len || found.len >= SLUICE_ITERATOR_MAX)
+        return false;
+    answer_text(out, SLUICE_ITERATOR_MAX, found);
+    return true;
+}
+
 int sluice_iterator(struct sluice *s, const char *stream, const char *shard_id, const struct sluice_position *position,
                     char out[SLUICE_ITERATOR_MAX], struct sluice_error *e)
 {
     if ((unsigned)position->from > SLUICE_FROM_TIMESTAMP)
         return client_fail(e, SLUICE_E_ARGUMENT, "there is no such kind of position");
+    if ((position->from == SLUICE_FROM_SEQUENCE_NUMBER || position->from == SLUICE_FROM_AFTER_SEQUENCE_NUMBER) &&
+        !position->sequence_number)
+        return client_fail(e, SLUICE_E_ARGUMENT, "this kind of position needs a sequence number");
     struct bytebuf body;
     struct json_writer w;
     struct client_answer answer;
@@ -50,14 +74,7 @@ int sluice_iterator(struct sluice *s, const char *stream, const char *shard_id, 
     int rc = client_ask(s, CLIENT_KINESIS, "GetShardIterator", &body, &answer, e);
     if (rc < 0)
         return rc;
-    struct json_reader r;
-    struct slice key;
-    int token;
-    json_reader_init(&r, answer.json, NULL);
-    bool good = answer_object(&r) && answer_member(&r, &key, &token) && slice_eq_str(key, "ShardIterator") &&
-                token == JSON_STRING && r.text.len < SLUICE_ITERATOR_MAX;
-    if (good)
-        answer_text(out, SLUICE_ITERATOR_MAX, r.text);
+    bool good = iterator_read(answer.json, out);
     client_answer_free(&answer);
     return good ? 0 : client_answer_bad(e, "GetShardIterator");
 }
@@ -113,6 +130,13 @@ static bool records_read(struct json_reader *r, struct batch_block *b)
     return r->last == JSON_ARRAY_END;
 }
 
+/* One that does not fit must not pass for the end of the shard. */
+static bool next_read(struct slice text, char next[SLUICE_ITERATOR_MAX])
+{
+    answer_text(next, SLUICE_ITERATOR_MAX, text);
+    return text.len > 0 && text.len < SLUICE_ITERATOR_MAX;
+}
+
 static bool answer_read(struct slice json, struct batch_block *b, char next[SLUICE_ITERATOR_MAX])
 {
     struct json_reader r;
@@ -126,8 +150,8 @@ static bool answer_read(struct slice json, struct batch_block *b, char next[SLUI
         bool good = true;
         if (slice_eq_str(key, "Records") && token == JSON_ARRAY)
             good = records_read(&r, b);
-        else if (slice_eq_str(key, "NextShardIterator") && token == JSON_STRING && r.text.len < SLUICE_ITERATOR_MAX)
-            answer_text(next, SLUICE_ITERATOR_MAX, r.text);
+        else if (slice_eq_str(key, "NextShardIterator") && token == JSON_STRING)
+            good = next_read(r.text, next);
         else if (slice_eq_str(key, "MillisBehindLatest") && token == JSON_NUMBER)
             b->batch.behind_ms = json_number_i64(r.text);
         else

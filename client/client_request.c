@@ -21,17 +21,19 @@ int client_code_of(const char *name, int http_status)
         {"ValidationException", SLUICE_E_INVALID},
         {"InvalidArgumentException", SLUICE_E_INVALID},
         {"SerializationException", SLUICE_E_INVALID},
+        {"LimitExceededException", SLUICE_E_INVALID},
         {"ExpiredIteratorException", SLUICE_E_EXPIRED},
         {"ExpiredNextTokenException", SLUICE_E_EXPIRED},
         {"ProvisionedThroughputExceededException", SLUICE_E_THROTTLED},
-        {"LimitExceededException", SLUICE_E_INVALID},
         {"ThrottlingException", SLUICE_E_THROTTLED},
+        {"KMSThrottlingException", SLUICE_E_THROTTLED},
         {"ServiceUnavailableException", SLUICE_E_THROTTLED},
         {"AccessDeniedException", SLUICE_E_DENIED},
         {"UnrecognizedClientException", SLUICE_E_DENIED},
         {"InvalidSignatureException", SLUICE_E_DENIED},
         {"IncompleteSignatureException", SLUICE_E_DENIED},
         {"MissingAuthenticationTokenException", SLUICE_E_DENIED},
+        {"ExpiredTokenException", SLUICE_E_DENIED},
     };
     for (size_t i = 0; i < ARRAY_COUNT(codes); i++)
         if (strcmp(name, codes[i].name) == 0)
@@ -40,6 +42,10 @@ int client_code_of(const char *name, int http_status)
         return SLUICE_E_THROTTLED;
     if (http_status == 401 || http_status == 403)
         return SLUICE_E_DENIED;
+    if (http_status == 404 && !name[0])
+        return SLUICE_E_NOT_FOUND;
+    if (http_status == 408 || http_status == 504)
+        return SLUICE_E_TIMEOUT;
     return http_status >= 400 && http_status < 500 ? SLUICE_E_INVALID : SLUICE_E_SERVER;
 }
 
@@ -68,7 +74,10 @@ bool answer_member(struct json_reader *r, struct slice *key, int *value_token)
 void answer_text(char *to, size_t size, struct slice text)
 {
     size_t n = text.len < size - 1 ? text.len : size - 1;
-    memcpy(to, text.ptr, n);
+    while (n < text.len && n > 0 && (text.ptr[n] & 0xc0) == 0x80)
+        n--;
+    if (n)
+        memcpy(to, text.ptr, n);
     to[n] = 0;
 }
 
@@ -123,10 +132,10 @@ static void error_from_call(struct client_request *r)
 
 static void request_send(struct client_request *r)
 {
-    r->call.method = "POST";
-    r->call.target = "/";
+    r->call.method = r->page ? "GET" : "POST";
+    r->call.target = r->page ? r->page : "/";
     r->call.headers = r->headers;
-    r->call.header_count = 2;
+    r->call.header_count = r->page ? 0 : 2;
     r->call.body = bytebuf_view(&r->body);
     r->attempts++;
     http_client_call(r->s->http[r->service], &r->call);
@@ -182,7 +191,8 @@ static void request_arrived(struct io_msg *m)
 void client_request_start(struct client_request *r)
 {
     static const char *const prefixes[CLIENT_SERVICE_COUNT] = {"Kinesis_20131202", "Firehose_20150804"};
-    snprintf(r->target, sizeof r->target, "%s.%s", prefixes[r->service], r->operation);
+    if (r->operation)
+        snprintf(r->target, sizeof r->target, "%s.%s", prefixes[r->service], r->operation);
     r->headers[0] = (struct http_header){SLICE_LIT("Content-Type"), SLICE_LIT("application/x-amz-json-1.1")};
     r->headers[1] = (struct http_header){SLICE_LIT("X-Amz-Target"), slice_str(r->target)};
     r->call.done = request_done;
@@ -213,31 +223,44 @@ void client_answer_free(struct client_answer *a)
     bytebuf_deinit(&a->buf);
 }
 
+/* Sends w->request and waits; frees its body. Without `out` the answer is dropped. */
+static int wait_for(struct waiting *w, struct client_answer *out, struct sluice_error *e)
+{
+    struct client_answer unwanted = {0};
+    w->request.keep = out ? out : &unwanted;
+    w->request.done = waiting_done;
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->changed, NULL);
+    client_request_start(&w->request);
+    pthread_mutex_lock(&w->lock);
+    while (!w->over)
+        pthread_cond_wait(&w->changed, &w->lock);
+    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_destroy(&w->lock);
+    pthread_cond_destroy(&w->changed);
+    bytebuf_deinit(&w->request.body);
+    client_answer_free(&unwanted);
+    if (e && w->request.error.code < 0)
+        *e = w->request.error;
+    return w->request.error.code;
+}
+
 int client_ask(struct sluice *s, enum client_service service, const char *operation, struct bytebuf *body,
                struct client_answer *out, struct sluice_error *e)
 {
-    struct client_answer unwanted = {0}, *keep = out ? out : &unwanted;
     if (bytebuf_failed(body)) {
         bytebuf_deinit(body);
         return client_fail(e, SLUICE_E_MEMORY, "no memory for the request");
     }
-    *keep = (struct client_answer){0};
-    struct waiting w = {
-        .request = {
-            .s = s, .service = service, .operation = operation, .body = *body, .done = waiting_done, .keep = keep}};
-    pthread_mutex_init(&w.lock, NULL);
-    pthread_cond_init(&w.changed, NULL);
-    client_request_start(&w.request);
-    pthread_mutex_lock(&w.lock);
-    while (!w.over)
-        pthread_cond_wait(&w.changed, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    pthread_mutex_destroy(&w.lock);
-    pthread_cond_destroy(&w.changed);
-    bytebuf_deinit(&w.request.body);
-    if (!out)
-        client_answer_free(&unwanted);
-    if (e && w.request.error.code < 0)
-        *e = w.request.error;
-    return w.request.error.code;
+    if (out)
+        *out = (struct client_answer){0};
+    struct waiting w = {.request = {.s = s, .service = service, .operation = operation, .body = *body}};
+    return wait_for(&w, out, e);
+}
+
+int client_get(struct sluice *s, const char *page, struct client_answer *out, struct sluice_error *e)
+{
+    *out = (struct client_answer){0};
+    struct waiting w = {.request = {.s = s, .service = CLIENT_KINESIS, .page = page}};
+    return wait_for(&w, out, e);
 }

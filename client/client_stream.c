@@ -75,12 +75,16 @@ int sluice_stream_describe(struct sluice *s, const char *name, struct sluice_str
     struct json_reader r;
     struct slice key;
     int token;
-    bool good = false;
     arena_init(&arena, 4096, ANSWER_ARENA_MAX);
     json_reader_init(&r, answer.json, &arena);
-    if (answer_object(&r) && answer_member(&r, &key, &token) && slice_eq_str(key, "StreamDescriptionSummary") &&
-        token == JSON_OBJECT)
-        good = summary_read(&r, &got);
+    bool good = answer_object(&r);
+    while (good && answer_member(&r, &key, &token)) {
+        if (slice_eq_str(key, "StreamDescriptionSummary") && token == JSON_OBJECT)
+            good = summary_read(&r, &got);
+        else
+            good = json_skip(&r);
+    }
+    good = good && r.last == JSON_OBJECT_END && got.name[0];
     arena_deinit(&arena);
     client_answer_free(&answer);
     if (!good)

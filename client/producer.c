@@ -7,7 +7,8 @@
  *  P1. Everything below `lock` is touched with it held: by the putting threads and by the loop's thread.
  *  P2. buffered_bytes is the sum over accepted records that are not answered yet; a put that would pass buffer_bytes_max waits,
  *      unless nothing is buffered at all (a record larger than the buffer still goes).
- *  P3. Batches are started in the order in which they were closed.
+ *  P3. Batches are started in the order in which they were closed, which is the order of their numbers; `live` holds
+ *      those that are not answered yet, in that order. A flush waits until all up to the last one it closed are gone.
  *  P4. The linger timer belongs to the loop's thread; it is armed by a message when a batch is opened, and names the batch it is
  *      for by its number, so that a late one does no harm.
  */
@@ -16,12 +17,18 @@
 #include "client/put_batch.h"
 #include "common/base/list.h"
 
+struct producer_record {
+    void *tag;
+    size_t bytes;
+};
+
 struct producer_batch {
     struct put_batch put;
     struct sluice_producer *p;
-    struct list link;
+    struct list link; /* in ready */
+    struct list live_link;
     uint64_t number;
-    void **tags;
+    struct producer_record *record;
 };
 
 struct sluice_producer {
@@ -31,10 +38,10 @@ struct sluice_producer {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct producer_batch *open;
-    struct list ready;
+    struct list ready, live;
     uint32_t in_flight;
     size_t buffered_bytes;
-    uint64_t batch_number, unanswered;
+    uint64_t batch_number;
     struct sluice_error first_error; /* since the last flush */
     struct sluice_producer_stats stats;
     bool closing;
@@ -51,7 +58,7 @@ static void batch_free(struct producer_batch *b)
     if (!b)
         return;
     put_batch_deinit(&b->put);
-    free(b->tags);
+    free(b->record);
     free(b);
 }
 
@@ -75,29 +82,51 @@ static void open_close(struct sluice_producer *p)
     batches_start(p);
 }
 
+/* Why record `i` failed: the batch tells of its first failure only. */
+static struct sluice_error record_error(const struct put_batch *put, uint32_t i)
+{
+    struct sluice_error e = {0};
+    int code = put->result[i].code;
+    if (code < 0 && code == put->error.code)
+        e = put->error;
+    else if (code < 0)
+        client_fail(&e, code, "%s", sluice_code_text(code));
+    return e;
+}
+
+static void batch_tell(struct producer_batch *b)
+{
+    struct sluice_producer *p = b->p;
+    for (uint32_t i = 0; p->o.done && i < b->put.count; i++) {
+        struct sluice_error e = record_error(&b->put, i);
+        p->o.done(p->o.ctx, b->record[i].tag, &b->put.result[i], &e);
+    }
+}
+
+static void batch_count(struct sluice_producer *p, const struct producer_batch *b)
+{
+    for (uint32_t i = 0; i < b->put.count; i++) {
+        bool stored = b->put.result[i].code == 0;
+        p->stats.stored += stored;
+        p->stats.failed += !stored;
+        p->stats.stored_bytes += stored ? b->record[i].bytes : 0;
+    }
+    p->stats.requests += b->put.requests;
+    p->stats.retries += b->put.retries;
+    if (b->put.error.code < 0 && p->first_error.code == 0)
+        p->first_error = b->put.error;
+}
+
 static void batch_done(struct put_batch *put)
 {
     struct producer_batch *b = CONTAINER_OF(put, struct producer_batch, put);
     struct sluice_producer *p = b->p;
-    if (p->o.done)
-        for (uint32_t i = 0; i < put->count; i++)
-            p->o.done(p->o.ctx, b->tags[i], &put->result[i], &put->error);
+    batch_tell(b);
     pthread_mutex_lock(&p->lock);
-    for (uint32_t i = 0; i < put->count; i++) {
-        if (put->result[i].code == 0)
-            p->stats.stored++;
-        else
-            p->stats.failed++;
-    }
-    if (put->error.code == 0)
-        p->stats.stored_bytes += put->bytes;
-    else if (p->first_error.code == 0)
-        p->first_error = put->error;
-    p->stats.requests += put->requests;
-    p->stats.retries += put->retries;
+    batch_count(p, b);
     p->buffered_bytes -= put->bytes;
-    p->unanswered -= put->count;
     p->in_flight--;
+    list_remove(&b->live_link);
     batches_start(p);
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
@@ -143,10 +172,10 @@ static int batch_open(struct sluice_producer *p, struct sluice_error *e)
 {
     struct producer_batch *b = calloc(1, sizeof *b);
     if (b)
-        b->tags = malloc(p->o.batch_records * sizeof *b->tags);
-    if (!b || !b->tags || put_batch_init(&b->put, p->s, CLIENT_KINESIS, p->stream, p->o.batch_records) < 0) {
+        b->record = malloc(p->o.batch_records * sizeof *b->record);
+    if (!b || !b->record || put_batch_init(&b->put, p->s, CLIENT_KINESIS, p->stream, p->o.batch_records) < 0) {
         if (b)
-            free(b->tags);
+            free(b->record);
         free(b);
         return client_fail(e, SLUICE_E_MEMORY, "no memory for a batch");
     }
@@ -154,6 +183,7 @@ static int batch_open(struct sluice_producer *p, struct sluice_error *e)
     b->number = ++p->batch_number;
     b->put.done = batch_done;
     p->open = b;
+    list_push_back(&p->live, &b->live_link);
     if (!p->linger_posted && !p->linger_armed) {
         p->linger_posted = true;
         p->linger_msg.deliver = linger_arrived;
@@ -174,41 +204,59 @@ static int room_wait(struct sluice_producer *p, size_t bytes, struct sluice_erro
     return 0;
 }
 
+/* Takes the record into the open batch. With the lock. */
+static int record_take(struct sluice_producer *p, const struct sluice_record *record, void *tag, struct sluice_error *e)
+{
+    size_t bytes = put_record_bytes(record);
+    if (p->open && p->open->put.count && p->open->put.bytes + bytes > p->o.batch_bytes)
+        open_close(p);
+    int rc = p->open ? 0 : batch_open(p, e);
+    if (rc < 0)
+        return rc;
+    struct producer_batch *b = p->open;
+    rc = put_batch_add(&b->put, record, e);
+    if (rc < 0 && b->put.count == 0) {
+        p->open = NULL;
+        list_remove(&b->live_link);
+        batch_free(b);
+    }
+    if (rc < 0)
+        return rc;
+    b->record[b->put.count - 1] = (struct producer_record){.tag = tag, .bytes = bytes};
+    p->buffered_bytes += bytes;
+    p->stats.accepted++;
+    if (b->put.count == p->o.batch_records || b->put.bytes >= p->o.batch_bytes)
+        open_close(p);
+    return 0;
+}
+
 int sluice_producer_put(struct sluice_producer *p, const struct sluice_record *record, void *tag,
                         struct sluice_error *e)
 {
-    size_t bytes = put_record_bytes(record);
+    int rc = put_record_check(record, e);
+    if (rc < 0)
+        return rc;
     pthread_mutex_lock(&p->lock);
-    int rc = p->closing ? client_fail(e, SLUICE_E_CLOSED, "the producer is being closed") : room_wait(p, bytes, e);
-    if (rc == 0 && p->open && p->open->put.bytes && p->open->put.bytes + bytes > p->o.batch_bytes)
-        open_close(p);
-    if (rc == 0 && !p->open)
-        rc = batch_open(p, e);
-    if (rc == 0) {
-        struct producer_batch *b = p->open;
-        rc = put_batch_add(&b->put, record, e);
-        if (rc == 0) {
-            b->tags[b->put.count - 1] = tag;
-            p->buffered_bytes += bytes;
-            p->unanswered++;
-            p->stats.accepted++;
-            if (b->put.count == p->o.batch_records || b->put.bytes >= p->o.batch_bytes)
-                open_close(p);
-        } else if (b->put.count == 0) {
-            p->open = NULL;
-            batch_free(b);
-        }
-    }
+    rc = p->closing ? client_fail(e, SLUICE_E_CLOSED, "the producer is being closed")
+                    : room_wait(p, put_record_bytes(record), e);
+    if (rc == 0)
+        rc = record_take(p, record, tag, e);
     pthread_mutex_unlock(&p->lock);
     return rc;
+}
+
+/* True while a batch up to `number` is not answered. With the lock. */
+static bool is_live(const struct sluice_producer *p, uint64_t number)
+{
+    return !list_empty(&p->live) && CONTAINER_OF(p->live.next, struct producer_batch, live_link)->number <= number;
 }
 
 int sluice_producer_flush(struct sluice_producer *p, struct sluice_error *e)
 {
     pthread_mutex_lock(&p->lock);
     open_close(p);
-    uint64_t want = p->stats.accepted;
-    while (p->stats.stored + p->stats.failed < want)
+    uint64_t last = p->batch_number;
+    while (is_live(p, last))
         pthread_cond_wait(&p->changed, &p->lock);
     int rc = p->first_error.code;
     if (rc < 0 && e)
@@ -250,6 +298,7 @@ int sluice_producer_open(struct sluice *s, const char *stream, const struct slui
     p->stream = name;
     p->o = o;
     list_init(&p->ready);
+    list_init(&p->live);
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->changed, NULL);
     *out = p;
@@ -275,6 +324,8 @@ static void end_arrived(struct io_msg *m)
 
 int sluice_producer_close(struct sluice_producer *p, struct sluice_error *e)
 {
+    if (!p)
+        return 0;
     pthread_mutex_lock(&p->lock);
     p->closing = true;
     pthread_mutex_unlock(&p->lock);

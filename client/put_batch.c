@@ -6,6 +6,7 @@
 
 #include "common/wire/json_read.h"
 #include "common/wire/json_write.h"
+#include "common/wire/utf8.h"
 
 #define RANDOM_KEY_BYTES 16
 
@@ -51,25 +52,48 @@ void put_batch_deinit(struct put_batch *b)
     b->prefix = NULL;
 }
 
-static int record_check(const struct sluice_record *record, struct sluice_error *e)
+/* 1 to 256 characters of UTF-8: anything else would make the server refuse the whole request. */
+static int key_check(const char *key, struct sluice_error *e)
+{
+    struct slice text = slice_str(key);
+    if (!utf8_valid(text))
+        return client_fail(e, SLUICE_E_ARGUMENT, "the partition key is not UTF-8");
+    if (text.len == 0 || utf8_length(text) > PUT_KEY_CHARS_MAX)
+        return client_fail(e, SLUICE_E_ARGUMENT, "a partition key has 1 to %d characters", PUT_KEY_CHARS_MAX);
+    return 0;
+}
+
+/* A decimal from 0 to 2^128 - 1, without leading zeros. */
+static int hash_check(const char *key, struct sluice_error *e)
+{
+    static const char most[] = "340282366920938463463374607431768211455";
+    size_t len = strspn(key, "0123456789");
+    if (len == 0 || key[len] || (key[0] == '0' && len > 1) || len > sizeof most - 1 ||
+        (len == sizeof most - 1 && strcmp(key, most) > 0))
+        return client_fail(e, SLUICE_E_ARGUMENT, "an explicit hash key is a decimal from 0 to 2^128 - 1");
+    return 0;
+}
+
+int put_record_check(const struct sluice_record *record, struct sluice_error *e)
 {
     if (record->data_bytes && !record->data)
         return client_fail(e, SLUICE_E_ARGUMENT, "the record has no data pointer");
-    if (put_record_bytes(record) > PUT_RECORD_BYTES_MAX)
-        return client_fail(e, SLUICE_E_ARGUMENT, "a record of %zu bytes is over the limit of %u",
-                           put_record_bytes(record), PUT_RECORD_BYTES_MAX);
-    if (record->partition_key && !*record->partition_key)
-        return client_fail(e, SLUICE_E_ARGUMENT, "the partition key is empty");
-    return 0;
+    if (record->data_bytes > PUT_RECORD_BYTES_MAX || put_record_bytes(record) > PUT_RECORD_BYTES_MAX)
+        return client_fail(e, SLUICE_E_ARGUMENT, "a record of %zu bytes is over the limit of %u, key included",
+                           record->data_bytes, PUT_RECORD_BYTES_MAX);
+    int rc = record->partition_key ? key_check(record->partition_key, e) : 0;
+    return rc == 0 && record->explicit_hash_key ? hash_check(record->explicit_hash_key, e) : rc;
 }
 
 int put_batch_add(struct put_batch *b, const struct sluice_record *record, struct sluice_error *e)
 {
-    int rc = record_check(record, e);
+    int rc = put_record_check(record, e);
     if (rc < 0)
         return rc;
     if (b->count == b->cap)
         return client_fail(e, SLUICE_E_ARGUMENT, "a batch holds at most %u records", b->cap);
+    if (b->bytes + put_record_bytes(record) > PUT_BYTES_MAX)
+        return client_fail(e, SLUICE_E_ARGUMENT, "a batch holds at most %u bytes", PUT_BYTES_MAX);
     size_t before = b->fragments.len;
     struct json_writer w;
     json_writer_init(&w, &b->fragments);

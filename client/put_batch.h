@@ -2,6 +2,9 @@
  * One PutRecords (or PutRecordBatch) request: records as JSON, built as they are added, so that a record is copied once.
  * Records that the server throttled one by one are sent again, alone, until all are stored or the retries are used up.
  *
+ * A request that the server refuses as a whole (a record over the stream's own limit, say) fails all of its records, as
+ * with every Kinesis client.
+ *
  * Life: put_batch_init, put_batch_add ..., put_batch_send, done (on the loop's thread), put_batch_deinit.
  */
 #ifndef SLUICE_CLIENT_PUT_BATCH_H
@@ -12,6 +15,7 @@
 #define PUT_RECORDS_MAX      500
 #define PUT_BYTES_MAX        (10u << 20) /* data and keys of a request */
 #define PUT_RECORD_BYTES_MAX (10u << 20)
+#define PUT_KEY_CHARS_MAX    256
 
 struct put_batch {
     struct sluice *s;
@@ -42,7 +46,9 @@ int put_batch_add(struct put_batch *b, const struct sluice_record *record, struc
 /* Any thread; the batch must not be touched until done. */
 void put_batch_send(struct put_batch *b);
 void put_batch_deinit(struct put_batch *b);
-/* Bytes that a record counts for. */
+/* SLUICE_E_ARGUMENT: no server would take it. What is wrong with one record would else fail its whole request. */
+int put_record_check(const struct sluice_record *record, struct sluice_error *e) must_use;
+/* Bytes that a record counts for: data and key. Of a record that put_record_check passed. */
 size_t put_record_bytes(const struct sluice_record *record);
 
 #endif

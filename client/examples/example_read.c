@@ -36,11 +36,15 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: example_read STREAM\n");
         return 2;
     }
-    if (sluice_open(NULL, &s, &e) < 0 || sluice_shard_list(s, argv[1], &shards, &count, &e) < 0) {
+    if (sluice_open(NULL, &s, &e) < 0) {
         fprintf(stderr, "%s\n", e.message);
         return 1;
     }
-    int rc = 0;
+    int rc = sluice_shard_list(s, argv[1], &shards, &count, &e);
+    if (rc < 0) {
+        shards = NULL;
+        count = 0;
+    }
     for (size_t i = 0; i < count && rc == 0; i++)
         rc = shard_print(s, argv[1], shards[i].id, &e);
     if (rc < 0)

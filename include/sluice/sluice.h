@@ -41,7 +41,7 @@ enum sluice_code {
     SLUICE_E_PROTOCOL = -5,   /* the answer is not what the protocol says */
     SLUICE_E_NOT_FOUND = -6,  /* ResourceNotFoundException */
     SLUICE_E_EXISTS = -7,     /* ResourceInUseException */
-    SLUICE_E_INVALID = -8,    /* ValidationException, InvalidArgumentException */
+    SLUICE_E_INVALID = -8,    /* ValidationException, InvalidArgumentException, LimitExceededException */
     SLUICE_E_DENIED = -9,     /* signature, credentials, permission */
     SLUICE_E_THROTTLED = -10, /* the server is at a limit, also after the retries */
     SLUICE_E_EXPIRED = -11,   /* ExpiredIteratorException */
@@ -68,18 +68,19 @@ struct sluice_options {
     const char *region;            /* NULL: AWS_REGION, AWS_DEFAULT_REGION, else us-east-1 */
     const char *access_key_id;     /* NULL: AWS_ACCESS_KEY_ID; if there is none either, requests are not signed */
     const char *secret_access_key; /* NULL: AWS_SECRET_ACCESS_KEY */
-    const char *session_token;     /* NULL: AWS_SESSION_TOKEN, if the two above came from the environment too */
+    const char *session_token;     /* NULL: AWS_SESSION_TOKEN, if both of the above are NULL */
     uint32_t timeout_ms;           /* of one attempt; 0 = 60,000 */
-    uint32_t retries_max;          /* further attempts on throttling, 5xx and lost connections, with backoff and jitter;
-                                      0 = 8; UINT32_MAX = none. An attempt whose answer was lost may have been stored:
+    uint32_t retries_max;     /* further attempts on throttling, 5xx, timeouts and lost or refused connections, with
+                                      backoff and jitter (8 of them take about 10 s); 0 = 8; UINT32_MAX = none. An attempt whose answer was lost may have been stored:
                                       records are then stored twice, as with every Kinesis client */
-    uint32_t connections_max;      /* 0 = 8 */
+    uint32_t connections_max; /* 0 = 8 */
 };
 
-/* Makes a handle; does not connect yet. `options` NULL or zeroed: the defaults. Errors: ARGUMENT (endpoint not understood, half a
- * credential), MEMORY. */
+/* Makes a handle; does not connect yet. `options` (copied) NULL or zeroed: the defaults. Errors: ARGUMENT (endpoint not understood,
+ * half a credential), MEMORY (also threads and rings). */
 SLUICE_API int sluice_open(const struct sluice_options *options, struct sluice **out, struct sluice_error *e);
-/* Waits for requests in flight (producers must be closed before), ends the thread, frees. NULL is allowed. */
+/* Ends the connections and the thread, frees. Its producers must be closed before, and no other call on `s` may be under way. NULL is
+ * allowed. Waits. */
 SLUICE_API void sluice_close(struct sluice *s);
 
 /* ---- streams ---------------------------------------------------------------------------------------------------- */
@@ -135,19 +136,21 @@ struct sluice_put_result {
     char sequence_number[64]; /* decimal */
 };
 
-/* Stores one record. `out` may be NULL. NOT_FOUND, INVALID; those of every request. Waits for the acknowledgement. */
+/* Stores one record. `out` may be NULL. ARGUMENT, NOT_FOUND, INVALID; those of every request. Waits for the acknowledgement. */
 SLUICE_API int sluice_put(struct sluice *s, const char *stream, const struct sluice_record *record,
                           struct sluice_put_result *out, struct sluice_error *e);
 /* Stores up to 500 records (10 MiB) in one request; records that were throttled one by one are sent again by the retries.
- * Returns 0 if all are stored; else the first record's failure, with `out` (count of them, may be NULL) telling each. Waits. */
+ * Returns 0 if all are stored; else the first failure, with `out` (count of them, may be NULL) telling each; on ARGUMENT nothing
+ * was sent and `out` is untouched. Waits. */
 SLUICE_API int sluice_put_batch(struct sluice *s, const char *stream, const struct sluice_record *records, size_t count,
                                 struct sluice_put_result *out, struct sluice_error *e);
 
 /* A producer gathers records into batches and keeps several requests in flight. Order: records of one partition key are stored
- * in the order of their puts only with in_flight_max = 1. */
+ * in the order of their puts only with in_flight_max = 1 (and then too a record that the server throttled alone, and that is sent
+ * again, comes behind those of its batch). A request that the server refuses as a whole fails all of its records. */
 struct sluice_producer;
 
-/* Tells what became of one record; on the background thread. `result` lives for the call. */
+/* Tells what became of one record; on the background thread. Both live for the call; e->code is 0 if it is stored. */
 typedef void sluice_put_done(void *ctx, void *tag, const struct sluice_put_result *result,
                              const struct sluice_error *e);
 
@@ -170,14 +173,14 @@ struct sluice_producer_stats {
 /* `stream` is copied. ARGUMENT, MEMORY. */
 SLUICE_API int sluice_producer_open(struct sluice *s, const char *stream, const struct sluice_producer_options *options,
                                     struct sluice_producer **out, struct sluice_error *e);
-/* Takes a copy of the record; `tag` comes back in `done`. Waits while the buffer is full. ARGUMENT (too large), MEMORY, CLOSED. */
+/* Takes a copy of the record; `tag` comes back in `done`. Waits while the buffer is full. ARGUMENT (too large, a key that no server
+ * takes), MEMORY, CLOSED. */
 SLUICE_API int sluice_producer_put(struct sluice_producer *p, const struct sluice_record *record, void *tag,
                                    struct sluice_error *e);
-/* Sends what is gathered and waits until everything accepted so far is answered. Without `done`: the first failure since the last
- * flush. */
+/* Sends what is gathered and waits until everything accepted so far is answered. Returns the first failure since the last flush. */
 SLUICE_API int sluice_producer_flush(struct sluice_producer *p, struct sluice_error *e);
 SLUICE_API void sluice_producer_stats(struct sluice_producer *p, struct sluice_producer_stats *out);
-/* Flushes and frees. Returns what the flush did. No other call on `p` may be under way. */
+/* Flushes and frees. Returns what the flush did. No other call on `p` may be under way. NULL is allowed. */
 SLUICE_API int sluice_producer_close(struct sluice_producer *p, struct sluice_error *e);
 
 /* ---- reading ---------------------------------------------------------------------------------------------------- */
@@ -198,7 +201,8 @@ struct sluice_position {
 
 #define SLUICE_ITERATOR_MAX 1024
 
-/* Writes a shard iterator, good for five minutes (the server's iterator_life). NOT_FOUND, INVALID; those of every request. Waits. */
+/* Writes a shard iterator, good for five minutes (the server's iterator_life). ARGUMENT, NOT_FOUND, INVALID; those of every request.
+ * Waits. */
 SLUICE_API int sluice_iterator(struct sluice *s, const char *stream, const char *shard_id,
                                const struct sluice_position *position, char out[SLUICE_ITERATOR_MAX],
                                struct sluice_error *e);
@@ -215,7 +219,7 @@ struct sluice_batch {
     const struct sluice_read_record *records;
     size_t count;
     int64_t behind_ms; /* 0: caught up */
-    bool shard_ended;  /* a closed shard, read to its end */
+    bool shard_ended;  /* a closed shard, read to its end: the iterator is "" now */
 };
 
 /* Reads up to `limit` records (0: 10,000) and moves `iterator` on. The batch is *out's; free it with sluice_batch_free. EXPIRED; those
@@ -228,7 +232,10 @@ SLUICE_API void sluice_batch_free(struct sluice_batch *batch);
 
 /* All delivery streams' names, as sluice_stream_list gives them. Waits. */
 SLUICE_API int sluice_delivery_list(struct sluice *s, char ***out_names, size_t *out_count, struct sluice_error *e);
-/* The description as the server gives it (JSON, NUL-terminated); free it with sluice_free. NOT_FOUND. Waits. */
+/* One JSON object, NUL-terminated; free it with sluice_free. NOT_FOUND; those of every request. Waits.
+ *     {"description": {...}, "status": {...}}
+ * description: DescribeDeliveryStream's DeliveryStreamDescription, AWS's words for its settings. status: what sluiced tells of it at GET
+ * /deliveries/NAME (state, lag, counts, last error); null from a server that has no such page. */
 SLUICE_API int sluice_delivery_describe(struct sluice *s, const char *name, char **out_json, struct sluice_error *e);
 /* Stores up to 500 records on a DirectPut delivery stream (keys are ignored). As sluice_put_batch. */
 SLUICE_API int sluice_delivery_put_batch(struct sluice *s, const char *delivery, const struct sluice_record *records,
