@@ -256,8 +256,10 @@ static bool verify_shard(struct driver *d, uint32_t shard)
             unreadable = true;
             break;
         }
-        if (v->r.status < 0 && d->faults)
-            return true; /* EIO: nothing can be said this time; nothing wrong was said either */
+        if (v->r.status < 0 && d->faults) { /* EIO: nothing can be said this time; nothing wrong was said either */
+            model_scan_abandon(s);
+            return true;
+        }
         if (v->r.status == 0 && v->r.block_count == 0 && d->model.sync != LOG_SYNC_BATCH)
             break; /* the counters that were skipped */
         if (v->r.status < 0 || v->r.block_count == 0)

@@ -113,9 +113,23 @@ static bool record_id(const struct block_record *r, uint64_t *out)
 
 /* ---- what happens to them ---------------------------------------------------------------------------------------- */
 
+/* The counters that were ever told rise with the ids, also over records that are gone: so the nearest ones tell. */
+static bool counter_fits(const struct model_shard *s, uint64_t id, uint64_t counter)
+{
+    uint64_t before = id, after = id + 1;
+    while (before > 0 && !s->record[before - 1].exposed)
+        before--;
+    while (after < s->count && !s->record[after].exposed)
+        after++;
+    return (before == 0 || s->record[before - 1].counter < counter) &&
+           (after == s->count || s->record[after].counter > counter);
+}
+
 static bool record_numbered(struct model *m, struct model_shard *s, uint64_t id, uint64_t counter, int64_t arrival)
 {
     struct model_record *r = &s->record[id];
+    if (!r->exposed && !counter_fits(s, id, counter))
+        return model_fail(m, s, "twice: record %" PRIu64 " got counter %" PRIu64 ", given before", id, counter);
     if (r->state == MODEL_GONE)
         return model_fail(m, s, "raised: record %" PRIu64 " is back at counter %" PRIu64, id, counter);
     if (r->counter != NO_COUNTER && r->counter != counter && r->exposed)
@@ -140,9 +154,6 @@ bool model_acked(struct model *m, struct model_shard *s, uint64_t id, uint32_t c
             return model_fail(m, s, "record %" PRIu64 " was acknowledged in state %d", id + i, r->state);
         if (id + i > 0 && s->record[id + i - 1].state == MODEL_PENDING)
             return model_fail(m, s, "record %" PRIu64 " was acknowledged before the one before it", id + i);
-        if (!r->exposed && base + i < s->next_exposed)
-            return model_fail(m, s, "twice: record %" PRIu64 " got counter %" PRIu64 ", given before", id + i,
-                              base + i);
         if (!record_numbered(m, s, id + i, base + i, arrival.ms))
             return false;
         r->state = MODEL_ACKED;
@@ -218,6 +229,13 @@ void model_scan_start(struct model_shard *s)
 {
     s->scan_id = s->scan_first_id = NO_COUNTER;
     s->scan_counter = NO_COUNTER;
+}
+
+void model_scan_abandon(struct model_shard *s)
+{
+    for (uint64_t id = 0; id < s->count; id++)
+        if (s->record[id].state == MODEL_PENDING)
+            s->record[id].state = MODEL_FAILED;
 }
 
 /* Records between two that were found: none of them may be there, and each must be allowed to be missing. */

@@ -1,5 +1,5 @@
 /*
- * sim_log --seed N [--seeds COUNT] [--canary] [--verbose] [--trace]: random lives of a log, a small one a seed.
+ * sim_log --seed N [--seeds COUNT] [--canary] [--verbose] [--trace] [--dump FOLDER]: random lives of a log, a small one a seed.
  *
  * A seed draws a configuration (shards, loops, sizes so small that journals recycle and segments roll all the time, sync
  * mode, faults) and then lives several times: open, check everything against the model, use, end by a crash, a kill, a
@@ -17,6 +17,7 @@
 struct arguments {
     uint64_t seed, seeds;
     bool canary, verbose, trace;
+    const char *dump; /* a folder of the real disk: what the failed seed's log looks like goes there */
 };
 
 /* What a seed draws for all its lives. */
@@ -287,7 +288,7 @@ static void faults_draw(struct driver *d, const struct plan *p)
 {
     struct sim_world *w = d->w;
     struct sim_faults f = {.short_io = 20000, .slow = (uint32_t)sim_below(w, 2) * 5000};
-    d->faults = false;
+    d->faults = p->small_disk; /* it gets full */
     if (sim_chance(w, p->fault_chance)) {
         uint32_t *kinds[] = {&f.read_eio, &f.write_eio, &f.sync_eio, &f.meta_eio, &f.write_enospc};
         d->faults = true;
@@ -310,6 +311,7 @@ static bool life_open(struct driver *d)
         driver_crash(d, sim_chance(d->w, 500000) ? MODEL_POWER : MODEL_KILL);
         if (attempt >= 2) {
             sim_set_faults(d->w, &(struct sim_faults){.short_io = 20000});
+            sim_disk_set_capacity(d->w, 1ull << 40);
             d->faults = false;
         }
     }
@@ -322,6 +324,8 @@ static void lives(struct driver *d, const struct plan *p)
     for (uint32_t life = 0; life < p->lives; life++) {
         bool last = life + 1 == p->lives;
         faults_draw(d, last ? &(struct plan){0} : p);
+        if (last)
+            sim_disk_set_capacity(d->w, 1ull << 40);
         if (!life_open(d))
             return;
         if (d->cut > harshest)
@@ -349,6 +353,29 @@ static void lives(struct driver *d, const struct plan *p)
         driver_close(d);
 }
 
+struct dump {
+    struct sim_world *w;
+    const char *to;
+};
+
+/* Copies a file out, its path with '_' for '/'. */
+static void dump_file(void *arg, const char *path, uint64_t size)
+{
+    struct dump *x = arg;
+    char name[1200];
+    int at = snprintf(name, sizeof name, "%s/", x->to);
+    for (const char *p = path + 1; *p && at < 1190; p++)
+        name[at++] = *p == '/' ? '_' : *p;
+    name[at] = 0;
+    FILE *f = fopen(name, "wb");
+    uint8_t *bytes = sim_heap_keep(size + 1);
+    if (f && sim_disk_peek(x->w, path, 0, bytes, size) == (int64_t)size)
+        fwrite(bytes, 1, size, f);
+    if (f)
+        fclose(f);
+    sim_heap_keep_free(bytes);
+}
+
 static bool run_seed(const struct arguments *a, uint64_t seed, struct driver *out)
 {
     struct sim_world *w = sim_create(&(struct sim_options){.seed = seed, .refuse_direct = seed % 8 == 7});
@@ -371,6 +398,8 @@ static bool run_seed(const struct arguments *a, uint64_t seed, struct driver *ou
                 seed, options.sync, plan.shards, out->acks, out->refusals, out->failures, out->blocks_read, c->ops,
                 c->crashes, sim_faults_hit(w), good ? "good" : out->model.trouble);
     }
+    if (!good && a->dump)
+        sim_disk_walk(w, "/data", dump_file, &(struct dump){w, a->dump});
     driver_deinit(out);
     sim_destroy(w);
     return good;
@@ -386,6 +415,8 @@ static bool arguments_read(int argc, char **argv, struct arguments *a)
             a->verbose = true;
         else if (strcmp(argv[i], "--trace") == 0)
             a->trace = true;
+        else if (i + 1 < argc && strcmp(argv[i], "--dump") == 0)
+            a->dump = argv[++i];
         else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0 && slice_parse_u64(slice_str(argv[i + 1]), &a->seed))
             i++;
         else if (i + 1 < argc && strcmp(argv[i], "--seeds") == 0 && slice_parse_u64(slice_str(argv[i + 1]), &a->seeds))
@@ -402,7 +433,7 @@ int main(int argc, char **argv)
     struct arguments a;
     uint64_t bad = 0, acks = 0, blocks = 0;
     if (!arguments_read(argc, argv, &a)) {
-        fprintf(stderr, "usage: sim_log --seed N [--seeds COUNT] [--canary] [--verbose] [--trace]\n");
+        fprintf(stderr, "usage: sim_log --seed N [--seeds COUNT] [--canary] [--verbose] [--trace] [--dump FOLDER]\n");
         return 2;
     }
     for (uint64_t seed = a.seed; seed < a.seed + a.seeds; seed++) {
