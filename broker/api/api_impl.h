@@ -47,6 +47,7 @@ struct api_loop {
     struct dispatch dispatch;
     struct sigv4_verifier verifier;
     struct api_stats stats;
+    uint64_t answer_bytes; /* granted to answers of GetRecords that are being built */
     struct hashmap limits; /* shard uid -> struct limit_entry, with limits_aws */
     struct list watches;   /* struct api_stream_watch */
     struct io_defer tell;

@@ -6,6 +6,9 @@
  *   op_get_records ─▶ [owner] get_run ─▶ log_read ─▶ get_read_done ─▶ record_write_block ... ─▶ log_read ... ─▶
  *   [home] get_back ─▶ iterator sealed, answered
  *
+ * Memory: answers that are being built share a budget (the HTTP server's, which counts them once they are answered):
+ * when little is left answers become smaller, and when next to nothing is left the call is throttled.
+ *
  * Failure modes: a position that retention has taken goes on at the oldest record, as AWS does; damage and disk errors
  * are InternalFailure unless records before them were read: these are answered, and the next call meets the error.
  */
@@ -17,8 +20,11 @@
 #include "common/wire/json_write.h"
 
 #define RECORDS_DEFAULT  10000u
-#define READ_BYTES       (1u << 20)  /* of one log_read */
-#define ANSWER_BYTES_MAX (96u << 20) /* 10 MiB of keys, each byte escaped, and 10,000 times the fixed part, fit */
+#define READ_BYTES       (1u << 20) /* of one log_read */
+#define BUDGET_DEFAULT   (256ull << 20)
+#define GRANT_MAX        (16u << 20)  /* 10 MiB in base64, and room for the rest of 10,000 records */
+#define GRANT_MIN        (128u << 10) /* less is not worth an answer */
+#define ANSWER_BYTES_MAX (96u << 20)  /* 10 MiB of keys, each byte escaped, and 10,000 times the fixed part, fit */
 
 struct get {
     struct call *call;
@@ -26,6 +32,7 @@ struct get {
     struct registry_stream *stream; /* home's, referenced */
     const struct registry_shard *shard;
     uint64_t shard_uid; /* constant while it travels */
+    uint64_t grant;     /* home: its share of the budget */
     struct io_msg msg;
     /* owner, until the way back: */
     struct record_writer writer;
@@ -134,6 +141,7 @@ static void get_back(struct io_msg *m)
 {
     struct get *g = CONTAINER_OF(m, struct get, msg);
     struct registry_stream *stream = g->stream;
+    g->home->answer_bytes -= g->grant;
     if (g->status < 0 && !g->writer.records)
         fail(g);
     else
@@ -285,6 +293,26 @@ static struct registry_stream *iterator_stream(struct call *call, const struct s
     return s;
 }
 
+/* A share of the loop's budget for one answer; 0: the call has been throttled. */
+static uint64_t grant_take(struct call *call, const struct registry_stream *s, const struct registry_shard *shard)
+{
+    struct api_loop *l = call->ctx;
+    const struct http_exchange *x = call->exchange;
+    uint64_t budget = l->api->options.config->http.memory_bytes;
+    uint64_t used = l->answer_bytes + (x->server ? http_server_stats(x->server)->memory_bytes : 0);
+    budget = (budget ? budget : BUDGET_DEFAULT) / l->api->loop_count;
+    uint64_t grant = budget > used ? budget - used : 0;
+    if (grant > GRANT_MAX)
+        grant = GRANT_MAX;
+    if (grant < GRANT_MIN) {
+        call_fail(call, AWS_PROVISIONED_THROUGHPUT_EXCEEDED,
+                  "Rate exceeded for shard %s in stream %s under account %s.", shard->id, s->row.name, l->api->account);
+        return 0;
+    }
+    l->answer_bytes += grant;
+    return grant;
+}
+
 void op_get_records(struct call *call)
 {
     const struct get_records_input *in = call->input;
@@ -301,6 +329,9 @@ void op_get_records(struct call *call)
         call_fail(call, AWS_SERVICE_UNAVAILABLE, "The request needs more memory than a request may have.");
         return;
     }
+    g->grant = grant_take(call, s, shard);
+    if (!g->grant)
+        return;
     g->call = call;
     g->home = l;
     g->owner = &l->api->loop[api_shard_owner(l->api, it.shard_uid)];
@@ -310,6 +341,6 @@ void op_get_records(struct call *call)
     g->writer = (struct record_writer){.shard = {shard->row.created, shard->row.index},
                                        .next_counter = it.counter,
                                        .records_left = in->limit.set ? (uint32_t)in->limit.value : RECORDS_DEFAULT,
-                                       .bytes_left = API_REQUEST_BYTES_MAX};
+                                       .bytes_left = g->grant == GRANT_MAX ? API_REQUEST_BYTES_MAX : g->grant / 2};
     api_send(l, g->owner, &g->msg, get_run);
 }

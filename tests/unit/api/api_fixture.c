@@ -31,6 +31,13 @@ struct slice http_exchange_header(const struct http_exchange *x, const char *nam
     return http_header_find(x->headers, x->header_count, name);
 }
 
+const struct http_server_stats *http_server_stats(const struct http_server *server)
+{
+    (void)server;
+    fail_msg("requests of the fixture have no server");
+    return NULL;
+}
+
 static void copy_header(char *to, size_t cap, const struct http_header *h, const char *name)
 {
     if (slice_eq_nocase(h->name, slice_str(name)))

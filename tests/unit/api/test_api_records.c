@@ -446,6 +446,25 @@ static void an_answer_stops_at_10_mib(void **state)
     assert_int_equal(count(r.body, "\"SequenceNumber\""), 2);
 }
 
+static void answers_share_a_budget_and_shrink_before_calls_are_throttled(void **state)
+{
+    struct fixture *f = *state;
+    f->config.http.memory_bytes = FIXTURE_LOOPS * (3ull << 20);
+    create_stream(f, "one", 1);
+    for (int i = 0; i < 4; i++)
+        put_large(f, 1000000);
+    char get[512];
+    snprintf(get, sizeof(get), "{\"ShardIterator\":\"%s\"}", iterator_of(f, "one", 0, "TRIM_HORIZON", ""));
+    struct pending_request *first = aws_begin(f, 0, "GetRecords", get), *second = aws_begin(f, 0, "GetRecords", get);
+    struct reply r = aws_end(f, first);
+    assert_int_equal(count(r.body, "\"SequenceNumber\""), 1); /* half of 3 MiB: the second does not fit */
+    r = aws_end(f, second);
+    assert_error(&r, 400, "ProvisionedThroughputExceededException",
+                 "Rate exceeded for shard shardId-000000000000 in stream one under account 000000000000.");
+    r = aws_end(f, aws_begin(f, 0, "GetRecords", get)); /* what was granted has been given back */
+    assert_int_equal(r.status, 200);
+}
+
 static void what_retention_took_is_passed_over(void **state)
 {
     struct fixture *f = *state;
@@ -634,6 +653,7 @@ int main(void)
         T(a_limit_ends_inside_a_block_and_the_next_iterator_goes_on),
         T(more_blocks_than_one_read_takes_come_in_one_answer),
         T(an_answer_stops_at_10_mib),
+        T(answers_share_a_budget_and_shrink_before_calls_are_throttled),
         T(what_retention_took_is_passed_over),
         T(a_damaged_block_is_an_internal_failure),
         T(an_old_iterator_has_expired_in_awss_words),
