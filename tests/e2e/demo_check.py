@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+SHOWN = 5
+
 
 def opened(path, key):
     age = subprocess.Popen(["age", "-d", "-i", key, path], stdout=subprocess.PIPE)
@@ -24,8 +26,11 @@ def main():
             if path not in files:
                 files[path] = opened(path, work + "/key.txt")
                 got += len(files[path])
-                print(f"  {os.path.relpath(path, work)}  {os.path.getsize(path):>8} bytes  {len(files[path]):>6} records")
+                if len(files) <= SHOWN:
+                    print(f"  {os.path.relpath(path, work)}  {os.path.getsize(path):>8} bytes  {len(files[path]):>6} records", flush=True)
         time.sleep(0.1)
+    if len(files) > SHOWN:
+        print(f"  ... and {len(files) - SHOWN} more like these")
     sent = []
     for path in glob.glob(work + "/*.sent"):
         with open(path, encoding="utf-8") as f:
