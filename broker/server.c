@@ -195,6 +195,7 @@ static void up_http_arrived(struct io_msg *m)
     struct err why = {0};
     snprintf(o.listen.text, sizeof o.listen.text, "%s", c->listen.host);
     o.listen.port = s->hop_at == 0 ? c->listen.port : s->port;
+    o.listen.shared = s->hop_at > 0;
     uint16_t port;
     if (http_server_start(s->loops[s->hop_at], &o, &s->servers[s->hop_at], &port, &why) < 0) {
         if (s->err.code == 0)

@@ -218,6 +218,7 @@ struct net_conn {
 struct net_address {
     char text[64]; /* numeric: "127.0.0.1", "::1" */
     uint16_t port;
+    bool shared; /* net_listen: another listener of ours has the port already */
 };
 
 typedef void net_accept_fn(struct net_listener *l, int socket, const struct net_address *peer);
@@ -234,8 +235,9 @@ struct net_listener {
     void *backend[4];
 };
 
-/* Listens on a numeric address (SO_REUSEPORT, so that each loop has a listener of its own). Port 0 picks a free one;
- * the port in use is returned (> 0). Errors: -EADDRINUSE, -EACCES, -EINVAL (not a numeric address), ... */
+/* Listens on a numeric address. A port that anybody listens on is refused; each further loop joins its process's first
+ * listener with at->shared (SO_REUSEPORT), so that it has one of its own. Port 0 picks a free one; the port in use is
+ * returned (> 0). Errors: -EADDRINUSE, -EACCES, -EINVAL (not a numeric address), ... */
 int net_listen(struct loop *loop, struct net_listener *l, const struct net_address *at, struct err *e) must_use;
 /* Stops accepting; `closed` is called once nothing is in flight. */
 void net_listener_close(struct net_listener *l, void (*closed)(struct net_listener *l));

@@ -280,15 +280,27 @@ int socket_create(const struct sockaddr_storage *to, int type_flags)
     return fd;
 }
 
-static int socket_bind(int fd, const struct sockaddr_storage *at, socklen_t len)
+static int port_share(int fd)
 {
     int on = 1;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0)
+    return setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0 ? -errno : 0;
+}
+
+/* SO_REUSEPORT makes sharing silent: any process of the same user could take half of our connections, or we of its. So
+ * the port's first listener binds and listens without it, which fails if anybody listens there, and allows it only
+ * afterwards, to those who ask for a shared port. (Between bind and listen would be too early: two that start at the
+ * same time may both have bound, thanks to SO_REUSEADDR; then listen decides.) */
+static int socket_bind(int fd, const struct sockaddr_storage *at, socklen_t len, bool shared)
+{
+    int on = 1;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
         return -errno;
+    int r = shared ? port_share(fd) : 0;
+    if (r < 0)
+        return r;
     if (bind(fd, (const struct sockaddr *)at, len) < 0 || listen(fd, SOMAXCONN) < 0)
         return -errno;
-    return 0;
+    return shared ? 0 : port_share(fd);
 }
 
 int socket_listen(const struct net_address *at, int type_flags, struct err *e)
@@ -301,7 +313,7 @@ int socket_listen(const struct net_address *at, int type_flags, struct err *e)
     int fd = socket_create(&sa, type_flags);
     if (fd < 0)
         return err_set_status(e, fd, "socket");
-    r = socket_bind(fd, &sa, len);
+    r = socket_bind(fd, &sa, len, at->shared);
     if (r < 0) {
         close(fd);
         return err_set_status(e, r, "bind");

@@ -1,4 +1,5 @@
 /* The contract of stream sockets. Both ends live on the one loop of the case. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -433,6 +434,25 @@ static void listening_needs_a_numeric_address(void **state)
     assert_string_equal(e.text, "listen on localhost port 1: it is not a numeric address");
 }
 
+static void a_port_is_refused_while_somebody_listens_there_unless_it_is_shared(void **state)
+{
+    struct loop_fixture *f = *state;
+    static struct end pool[1];
+    static struct server first, second;
+    struct err e = {0};
+    char text[128];
+    server_start(f, &first, pool, 1);
+    second = (struct server){.listener.accepted = server_accepted, .loop = f->loop, .pool = pool, .count = 1};
+    second.at = first.at;
+    assert_int_equal(net_listen(f->loop, &second.listener, &second.at, &e), -EADDRINUSE);
+    snprintf(text, sizeof text, "listen on 127.0.0.1 port %u: bind: %s", first.at.port, status_text(-EADDRINUSE));
+    assert_string_equal(e.text, text);
+    second.at.shared = true;
+    assert_int_equal(net_listen(f->loop, &second.listener, &second.at, &e), first.at.port);
+    server_stop(f, &second);
+    server_stop(f, &first);
+}
+
 static void a_refused_socket_ends_for_the_peer(void **state)
 {
     struct loop_fixture *f = *state;
@@ -583,6 +603,7 @@ const struct CMUnitTest contract_net_cases[] = {
     CONTRACT_CASE(connecting_to_nobody_is_refused),
     CONTRACT_CASE(a_cancelled_connect_completes_once),
     CONTRACT_CASE(listening_needs_a_numeric_address),
+    CONTRACT_CASE(a_port_is_refused_while_somebody_listens_there_unless_it_is_shared),
     CONTRACT_CASE(a_refused_socket_ends_for_the_peer),
     CONTRACT_CASE(two_hundred_connections_echo),
     CONTRACT_CASE(paused_connections_take_no_buffers_from_the_others),

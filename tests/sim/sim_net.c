@@ -343,6 +343,8 @@ int sim_net_listen(struct loop *loop, struct net_listener *l, const struct net_a
     uint8_t address[16];
     if (inet_pton(AF_INET, at->text, address) != 1 && inet_pton(AF_INET6, at->text, address) != 1)
         return err_set(e, -EINVAL, "it is not a numeric address");
+    if (at->port && !at->shared && port_pick(w, at->port))
+        return err_set_status(e, -EADDRINUSE, "bind");
     struct sim_port *p = sim_heap_keep(sizeof *p);
     *p = (struct sim_port){l, sim_loop_of(loop), at->port ? at->port : (uint16_t)(20000 + w->next_port++), {0}};
     list_push_back(&w->ports, &p->link);
