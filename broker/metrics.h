@@ -5,8 +5,6 @@
 #ifndef SLUICE_BROKER_METRICS_H
 #define SLUICE_BROKER_METRICS_H
 
-#include <stdatomic.h>
-
 #include "broker/api/api.h"
 #include "broker/config.h"
 #include "broker/delivery_host.h"
@@ -18,7 +16,7 @@ struct metrics {
     struct loop **loops;
     uint32_t loop_count;
     const struct config *config;
-    atomic_bool draining; /* set on loops[0], read on all */
+    bool draining;
 };
 
 /* Answers the three, false for any other target. On l's thread. */

@@ -47,8 +47,6 @@ struct life_remove {
 struct life {
     struct list link;
     struct api *api;
-    uint64_t uid; /* of the stream; 0 until the catalog has given one */
-    /* These are the worker's while a job is under way. */
     struct catalog_stream row;
     struct catalog_shard *shards;
     uint32_t shard_count;
@@ -341,7 +339,6 @@ static struct life *life_create(struct api *api, const struct catalog_stream *ro
     if (!life)
         return NULL;
     life->api = api;
-    life->uid = row->uid;
     life->row = *row;
     life->shard_count = shard_count;
     life->shards = calloc(shard_count ? shard_count : 1, sizeof(*life->shards));
@@ -362,7 +359,7 @@ static struct life *life_find(struct api *api, uint64_t stream_uid)
 {
     LIST_FOREACH (it, &api->changes->lives) {
         struct life *life = CONTAINER_OF(it, struct life, link);
-        if (life->uid == stream_uid)
+        if (life->row.uid == stream_uid)
             return life;
     }
     return NULL;
@@ -524,7 +521,6 @@ static void create_added(struct life *life)
         life_end(life);
         return;
     }
-    life->uid = life->row.uid;
     create_tell(life);
 }
 
