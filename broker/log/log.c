@@ -82,8 +82,8 @@ void log_shard_info(const struct log_shard *s, struct log_shard_info *out)
         .state = s->state,
         .first_counter = s->first_counter < s->durable_next ? s->first_counter : s->durable_next,
         .next_counter = s->next_counter,
-        .visible_counter = s->durable_next,
-        .synced_counter = s->synced_next,
+        .visible_counter = visible_next(s, LOG_VISIBLE),
+        .synced_counter = visible_next(s, LOG_SYNCED),
         .last_arrival = s->durable_arrival,
         .disk_bytes = s->disk_bytes,
     };

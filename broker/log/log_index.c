@@ -225,6 +225,20 @@ static bool sidecar_good(struct index_load *l, size_t len)
     return decode(slice_of(l->buf, len), l->shard->log, &l->found) == 0 && l->found.generation == l->generation;
 }
 
+/* What the next segment's head, in the buffer, says of this one; 0 if it says nothing. */
+static uint64_t end_of_previous(const struct index_load *l, size_t len)
+{
+    struct frame_header h;
+    struct log_segment_head head;
+    uint32_t crc;
+    if (frame_header_read(slice_of(l->buf, len), &h, &crc) < 0 || h.kind != LOG_KIND_SEGMENT ||
+        h.shard_uid != l->shard->uid || len < FRAME_HEADER_BYTES + h.stored_bytes ||
+        crc32c(0, l->buf + FRAME_HEADER_BYTES, h.stored_bytes) != h.body_crc ||
+        log_segment_head_read(slice_of(l->buf + FRAME_HEADER_BYTES, h.stored_bytes), &head) < 0)
+        return 0;
+    return head.previous_generation == l->generation ? head.previous_end : 0;
+}
+
 #define SIDECAR_BYTES_MAX (1u << 20) /* 64 MiB / 64 KiB * 24 bytes is far below */
 
 static void load_run(struct task *t)
@@ -262,7 +276,18 @@ static void load_run(struct task *t)
                 TASK_EXIT(t, 0);
         }
     }
-    struct frame_context c = {.generation = l->generation};
+    l->known_end = l->active ? l->limit : 0;
+    if (!l->active && l->next_base) { /* the next segment knows where this one ended */
+        log_path_segment(l->path, log->dir, l->shard->uid, l->next_base);
+        TASK_AWAIT(t, io_open(t->loop, &t->op, l->path, IO_READ | IO_DIRECT));
+        if (t->op.result >= 0) {
+            l->sidecar = (struct io_file){(int)t->op.result};
+            TASK_AWAIT(t, io_read(t->loop, &t->op, l->sidecar, l->buf, IO_ALIGN, 0));
+            l->known_end = t->op.result > 0 ? end_of_previous(l, (size_t)t->op.result) : 0;
+            TASK_AWAIT(t, io_close(t->loop, &t->op, l->sidecar));
+        }
+    }
+    struct frame_context c = {.generation = l->generation, .known_durable_to = l->known_end};
     memcpy(c.log_uid, log->uid, FRAME_UID_BYTES);
     frame_scan_init(&l->scan.scan, &c, 0, 0);
     index_free(&l->found.index);
@@ -273,7 +298,12 @@ static void load_run(struct task *t)
     l->scan.frame = index_frame;
     l->scan.owner = l;
     TASK_CALL(t, file_scan_start(&l->scan, t));
-    l->rebuilt = true;
+    if (l->scan.task.status == 0 && frame_scan_verdict(&l->scan.scan) != FRAME_END_CORRUPT) {
+        l->rebuilt = true;
+    } else if (l->scan.task.status == 0) { /* readers shall meet the damage, not step over it */
+        l->found.end = l->known_end > l->scan.scan.durable_to ? l->known_end : l->scan.scan.durable_to;
+        l->found.next = l->next_base;
+    }
     TASK_END(t, l->scan.task.status);
 }
 
@@ -336,6 +366,10 @@ int segment_list_from_names(struct log_shard *s, const struct io_names *names)
             return status;
         }
         segment_list_add(s, &info);
+    }
+    if (segment_list_reserve(s) < 0) { /* for the one that a flush may be starting */
+        segment_list_free(s);
+        return -ENOMEM;
     }
     s->segments_loaded = true;
     return 0;

@@ -453,13 +453,15 @@ uint32_t index_find_time(const struct segment_index *ix, struct wall_ms at);
 /* Writes the sidecar in the background: of the active segment (if its index is whole), or of any. */
 void index_write(struct log_shard *s);
 void index_write_info(struct log_shard *s, const struct segment_info *i);
-/* Loads the index of one segment: from its sidecar, or by a scan. Zeroed; found.base, limit and active set. */
+/* Loads the index of one segment: from its sidecar, or by a scan. Zeroed; found.base, next_base, limit and active set. */
 struct index_load {
     struct task task;
     struct log_shard *shard;
     struct segment_info found;
     uint64_t limit; /* bytes from here on do not count */
-    bool active;    /* has no sidecar */
+    uint64_t next_base; /* of the segment behind it; 0: none */
+    uint64_t known_end;
+    bool active; /* has no sidecar */
     bool good, rebuilt;
     uint64_t generation;
     struct io_file file, sidecar;

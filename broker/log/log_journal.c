@@ -101,7 +101,8 @@ static void spare_run(struct task *t)
         TASK_EXIT(t, m->status);
     f->file = (struct io_file){(int)t->op.result};
     TASK_AWAIT(t, io_allocate(t->loop, &t->op, f->file, 0, f->size));
-    if (t->op.result < 0 && t->op.result != -EOPNOTSUPP)
+    /* a full disk must not keep the log from opening: the head alone may still fit */
+    if (t->op.result < 0 && t->op.result != -EOPNOTSUPP && !(t->op.result == -ENOSPC && m->log->opening))
         m->status = (int)t->op.result;
     if (m->status == 0) {
         log_path_journal_dir(m->path, m->log->dir, m->log->index);

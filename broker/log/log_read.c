@@ -371,6 +371,7 @@ static bool load_begin(struct reader *r)
         return false;
     r->load->active = is_active(r);
     r->load->found.base = segment_at(r)->base;
+    r->load->next_base = r->load->active ? 0 : segment_at(r)[1].base;
     r->load->limit = r->load->active ? s->segment_end : UINT64_MAX;
     return true;
 }

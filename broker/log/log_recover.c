@@ -348,7 +348,7 @@ static void choose_journals(struct recover *r)
     }
     for (uint32_t i = 0; i < r->old_count; i++) {
         struct old_journal *j = &r->old[i];
-        j->needed = j->newest;
+        j->needed |= j->newest;
         for (uint32_t n = 0; j->newest && n < j->head.journals; n++)
             for (uint32_t k = 0; k < r->old_count; k++)
                 if (r->old[k].head_ok && r->old[k].generation == j->older[n].uid) {
@@ -709,9 +709,14 @@ static void direct_run(struct task *t)
         if (r->entered) {
             log_path_segment(r->path, r->o->options->dir, s->uid, s->segment_base);
             TASK_AWAIT(t, io_open(t->loop, &t->op, r->path, IO_READ | IO_WRITE | IO_DIRECT));
-            if (t->op.result < 0) {
+            if (t->op.result == -ENOENT) {
                 shard_quarantine(s, r->path, 0, "the file is missing");
                 break;
+            }
+            if (t->op.result < 0) {
+                r->status = (int)t->op.result;
+                io_names_free(&r->names);
+                TASK_EXIT(t, fail(r, r->status, r->path));
             }
             r->file = (struct io_file){(int)t->op.result};
             segment_scan_begin(r);
@@ -739,10 +744,20 @@ static void direct_run(struct task *t)
             break;
         log_path_segment(r->path, r->o->options->dir, s->uid, r->next_base);
         TASK_AWAIT(t, io_open(t->loop, &t->op, r->path, IO_READ | IO_DIRECT));
-        if (t->op.result < 0)
-            break;
-        r->file = (struct io_file){(int)t->op.result};
-        TASK_AWAIT(t, io_read(t->loop, &t->op, r->file, r->buf, HEAD_WINDOW_BYTES, 0));
+        if (t->op.result >= 0) {
+            r->file = (struct io_file){(int)t->op.result};
+            TASK_AWAIT(t, io_read(t->loop, &t->op, r->file, r->buf, HEAD_WINDOW_BYTES, 0));
+            if (t->op.result < 0) {
+                r->status = (int)t->op.result;
+                TASK_AWAIT(t, io_close(t->loop, &t->op, r->file));
+                t->op.result = r->status;
+            }
+        }
+        if (t->op.result < 0) {
+            r->status = (int)t->op.result;
+            io_names_free(&r->names);
+            TASK_EXIT(t, fail(r, r->status, r->path));
+        }
         status = t->op.result < 0 ? 0 : enter_segment(r, slice_of(r->buf, (size_t)t->op.result));
         if (status == 0 && t->op.result > 0 && holds_synced(r, slice_of(r->buf, (size_t)t->op.result)))
             status = ST_CORRUPT;
@@ -805,6 +820,7 @@ static void judge(struct recover *r, struct log_shard *s)
 {
     if (s->deleting)
         return;
+    if (getenv("LOGDBG") && s->durable_next < s->proven) fprintf(stderr, "JUDGE %llu has %llu proven %llu segnext %llu mark %d quar %d\n", (unsigned long long)s->uid, (unsigned long long)s->durable_next, (unsigned long long)s->proven, (unsigned long long)s->segment_next, s->mark, s->state);
     if (s->durable_next < s->proven)
         shard_quarantine(s, "commit journal", 0, "acknowledged records are missing");
     else if (r->unproven && !s->confirmed && s->proven)

@@ -194,6 +194,7 @@ static void retain_run(struct task *t)
                 TASK_EXIT(t, -ENOMEM);
             r->load->found.base = s->segments.at[0].base;
             r->load->limit = UINT64_MAX;
+            r->load->next_base = s->segments.at[1].base;
             TASK_CALL(t, index_load_start(r->load, s, t));
             t->status = r->load->task.status;
             if (t->status == 0 && s->segments_loaded && s->segments.at[0].base == r->load->found.base &&
