@@ -155,6 +155,7 @@ static void put_segment_head(struct flush *f)
                                     .previous_base = s->has_segment ? s->segment_base : UINT64_MAX,
                                     .previous_generation = s->has_segment ? s->segment_generation : 0,
                                     .previous_end = s->has_segment ? s->segment_end : 0,
+                                    .previous_crc = s->has_segment ? s->segment_crc : 0,
                                     .last_arrival = s->segment_last_arrival,
                                     .size = f->new_size};
     uint8_t frame[256] = {0};

@@ -125,7 +125,8 @@ void log_segment_head_write(uint8_t *to, const struct log_segment_head *h)
     put_le64(to + 24, h->previous_end);
     put_le64(to + 32, (uint64_t)h->last_arrival.ms);
     put_le64(to + 40, h->size);
-    put_le64(to + 48, 0);
+    put_le32(to + 48, 0);
+    put_le32(to + 52, h->previous_crc);
 }
 
 int log_segment_head_read(struct slice body, struct log_segment_head *out)
@@ -139,6 +140,7 @@ int log_segment_head_read(struct slice body, struct log_segment_head *out)
         .previous_end = get_le64(body.ptr + 24),
         .last_arrival = {(int64_t)get_le64(body.ptr + 32)},
         .size = get_le64(body.ptr + 40),
+        .previous_crc = get_le32(body.ptr + 52),
     };
     return 0;
 }

@@ -50,7 +50,7 @@
  *   32  8  arrival of the newest block before this segment, ms
  *   40  8  size at which this segment is full
  *   48  4  bytes of the producer table that follows (0)
- *   52  4  zero
+ *   52  4  CRC of the header of the last frame of the segment before
  */
 #ifndef SLUICE_LOG_FORMAT_H
 #define SLUICE_LOG_FORMAT_H
@@ -97,6 +97,7 @@ struct log_segment_head {
     uint64_t base, previous_base, previous_generation, previous_end;
     struct wall_ms last_arrival;
     uint64_t size;
+    uint32_t previous_crc;
 };
 
 void log_entry_write(uint8_t *to, const struct log_entry *e);

@@ -6,10 +6,10 @@
  *
  * Sidecar, little-endian, <base>.idx:
  *    0  4  magic "SIDX"          32  8  base counter         72  4  entries
- *    4  4  version (1)           40  8  end                  76  4  CRC32C of bytes 0..75 and of the entries
- *    8 16  log uid               48  8  next counter         80     entries: counter (8), offset (8), arrival (8)
- *   24  8  generation            56  8  first arrival
- *                                64  8  last arrival
+ *    4  4  version (1)           40  8  end                  76  4  CRC of the last frame's header
+ *    8 16  log uid               48  8  next counter         80  4  CRC32C of bytes 0..79 and of the entries
+ *   24  8  generation            56  8  first arrival        84  4  zero
+ *                                64  8  last arrival         88     entries: counter (8), offset (8), arrival (8)
  * Thread: the loop's.
  */
 #include "broker/log/log_internal.h"
@@ -21,9 +21,9 @@
 
 #define INDEX_MAGIC      "SIDX"
 #define INDEX_VERSION    1u
-#define INDEX_HEAD_BYTES 80u
+#define INDEX_HEAD_BYTES 88u
 #define INDEX_AT_BYTES   24u
-#define INDEX_CRC_AT     76u
+#define INDEX_CRC_AT     80u
 
 int index_add(struct segment_index *ix, uint64_t counter, uint64_t offset, struct wall_ms arrival)
 {
@@ -128,6 +128,8 @@ static void encode(uint8_t *to, const struct log *log, const struct segment_info
     put_le64(to + 56, (uint64_t)i->first_arrival.ms);
     put_le64(to + 64, (uint64_t)i->last_arrival.ms);
     put_le32(to + 72, i->index.count);
+    put_le32(to + 76, i->crc);
+    put_le32(to + 84, 0);
     uint8_t *p = to + INDEX_HEAD_BYTES;
     for (uint32_t k = 0; k < i->index.count; k++, p += INDEX_AT_BYTES) {
         put_le64(p, i->index.at[k].counter);
@@ -164,6 +166,7 @@ void index_write(struct log_shard *s)
     struct segment_info i = {.base = s->segment_base,
                              .generation = s->segment_generation,
                              .end = s->segment_end,
+                             .crc = s->segment_crc,
                              .next = s->segment_next,
                              .first_arrival = s->segment_first_arrival,
                              .last_arrival = s->segment_last_arrival,
@@ -192,6 +195,7 @@ static int decode(struct slice from, const struct log *log, struct segment_info 
     i->index = (struct segment_index){count, count, at};
     i->generation = get_le64(from.ptr + 24);
     i->end = get_le64(from.ptr + 40);
+    i->crc = get_le32(from.ptr + 76);
     i->next = get_le64(from.ptr + 48);
     i->first_arrival.ms = (int64_t)get_le64(from.ptr + 56);
     i->last_arrival.ms = (int64_t)get_le64(from.ptr + 64);
@@ -216,17 +220,22 @@ static int index_frame(struct file_scan *fs, const struct frame_header *h, struc
     i->last_arrival = b.arrival;
     i->next = b.base_counter + b.record_count;
     i->end = offset + frame_space(h->stored_bytes);
+    i->crc = crc;
     return index_add(&i->index, b.base_counter, offset, b.arrival);
 }
 
-/* Reads the sidecar into l->found; anything wrong with it means that it is rebuilt. */
+#define SIDECAR_BYTES_MAX (1u << 20) /* 64 MiB / 64 KiB * 24 bytes is far below */
+
+/* A sidecar may be left over from before a crash after which the segment's end was written anew: only one that agrees
+ * with what the next segment's head says of this one's end counts. */
 static bool sidecar_good(struct index_load *l, size_t len)
 {
-    return decode(slice_of(l->buf, len), l->shard->log, &l->found) == 0 && l->found.generation == l->generation;
+    return decode(slice_of(l->buf, len), l->shard->log, &l->found) == 0 && l->found.generation == l->generation &&
+           l->found.end == l->known_end && l->found.crc == l->known_crc;
 }
 
-/* What the next segment's head, in the buffer, says of this one; 0 if it says nothing. */
-static uint64_t end_of_previous(const struct index_load *l, size_t len)
+/* What the next segment's head, in the buffer, says of this one. */
+static void note_end(struct index_load *l, size_t len)
 {
     struct frame_header h;
     struct log_segment_head head;
@@ -234,61 +243,43 @@ static uint64_t end_of_previous(const struct index_load *l, size_t len)
     if (frame_header_read(slice_of(l->buf, len), &h, &crc) < 0 || h.kind != LOG_KIND_SEGMENT ||
         h.shard_uid != l->shard->uid || len < FRAME_HEADER_BYTES + h.stored_bytes ||
         crc32c(0, l->buf + FRAME_HEADER_BYTES, h.stored_bytes) != h.body_crc ||
-        log_segment_head_read(slice_of(l->buf + FRAME_HEADER_BYTES, h.stored_bytes), &head) < 0)
-        return 0;
-    return head.previous_generation == l->generation ? head.previous_end : 0;
+        log_segment_head_read(slice_of(l->buf + FRAME_HEADER_BYTES, h.stored_bytes), &head) < 0 ||
+        head.previous_generation != l->generation)
+        return;
+    l->known_end = head.previous_end;
+    l->known_crc = head.previous_crc;
 }
 
-#define SIDECAR_BYTES_MAX (1u << 20) /* 64 MiB / 64 KiB * 24 bytes is far below */
-
-static void load_run(struct task *t)
+/* Reads the first page of the file at l->path (with `whole`: all of a sidecar) into the buffer: status or length. */
+static void first_page_run(struct task *t)
 {
-    struct index_load *l = CONTAINER_OF(t, struct index_load, task);
-    struct log *log = l->shard->log;
+    struct index_load *l = CONTAINER_OF(t, struct index_load, page);
+    TASK_BEGIN(t);
+    TASK_AWAIT(t, io_open(t->loop, &t->op, l->path, l->whole ? IO_READ : IO_READ | IO_DIRECT));
+    if (t->op.result < 0)
+        TASK_EXIT(t, (int)t->op.result);
+    l->other = (struct io_file){(int)t->op.result};
+    TASK_AWAIT(t, io_read(t->loop, &t->op, l->other, l->buf, l->whole ? SIDECAR_BYTES_MAX : IO_ALIGN, 0));
+    l->got = t->op.result;
+    TASK_AWAIT(t, io_close(t->loop, &t->op, l->other));
+    TASK_END(t, l->got < 0 ? (int)l->got : 0);
+}
+
+static bool own_head_good(struct index_load *l)
+{
     struct frame_header h;
     uint32_t crc;
-    TASK_BEGIN(t);
-    l->file = IO_FILE_NONE;
-    l->buf = io_buffer_alloc(SIDECAR_BYTES_MAX);
-    if (!l->buf)
-        TASK_EXIT(t, -ENOMEM);
-    log_path_segment(l->path, log->dir, l->shard->uid, l->found.base);
-    TASK_AWAIT(t, io_open(t->loop, &t->op, l->path, IO_READ | IO_DIRECT));
-    if (t->op.result < 0)
-        TASK_EXIT(t, (int)t->op.result);
-    l->file = (struct io_file){(int)t->op.result};
-    TASK_AWAIT(t, io_read(t->loop, &t->op, l->file, l->buf, IO_ALIGN, 0));
-    if (t->op.result < 0)
-        TASK_EXIT(t, (int)t->op.result);
-    if (frame_header_read(slice_of(l->buf, (size_t)t->op.result), &h, &crc) < 0 || h.kind != LOG_KIND_SEGMENT ||
-        h.shard_uid != l->shard->uid || memcmp(h.log_uid, log->uid, FRAME_UID_BYTES) != 0)
-        TASK_EXIT(t, ST_CORRUPT);
+    if (frame_header_read(slice_of(l->buf, (size_t)l->got), &h, &crc) < 0 || h.kind != LOG_KIND_SEGMENT ||
+        h.offset != 0 || h.shard_uid != l->shard->uid || memcmp(h.log_uid, l->shard->log->uid, FRAME_UID_BYTES) != 0)
+        return false;
     l->generation = h.generation;
-    if (!l->active) {
-        log_path_index(l->path, log->dir, l->shard->uid, l->found.base);
-        TASK_AWAIT(t, io_open(t->loop, &t->op, l->path, IO_READ));
-        if (t->op.result >= 0) {
-            l->sidecar = (struct io_file){(int)t->op.result};
-            TASK_AWAIT(t, io_read(t->loop, &t->op, l->sidecar, l->buf, SIDECAR_BYTES_MAX, 0));
-            l->good = t->op.result > 0 && sidecar_good(l, (size_t)t->op.result);
-            TASK_AWAIT(t, io_close(t->loop, &t->op, l->sidecar));
-            if (l->good)
-                TASK_EXIT(t, 0);
-        }
-    }
-    l->known_end = l->active ? l->limit : 0;
-    if (!l->active && l->next_base) { /* the next segment knows where this one ended */
-        log_path_segment(l->path, log->dir, l->shard->uid, l->next_base);
-        TASK_AWAIT(t, io_open(t->loop, &t->op, l->path, IO_READ | IO_DIRECT));
-        if (t->op.result >= 0) {
-            l->sidecar = (struct io_file){(int)t->op.result};
-            TASK_AWAIT(t, io_read(t->loop, &t->op, l->sidecar, l->buf, IO_ALIGN, 0));
-            l->known_end = t->op.result > 0 ? end_of_previous(l, (size_t)t->op.result) : 0;
-            TASK_AWAIT(t, io_close(t->loop, &t->op, l->sidecar));
-        }
-    }
+    return true;
+}
+
+static void scan_begin(struct index_load *l)
+{
     struct frame_context c = {.generation = l->generation, .known_durable_to = l->known_end};
-    memcpy(c.log_uid, log->uid, FRAME_UID_BYTES);
+    memcpy(c.log_uid, l->shard->log->uid, FRAME_UID_BYTES);
     frame_scan_init(&l->scan.scan, &c, 0, 0);
     index_free(&l->found.index);
     l->found.generation = l->generation;
@@ -297,6 +288,41 @@ static void load_run(struct task *t)
     l->scan.limit = l->limit;
     l->scan.frame = index_frame;
     l->scan.owner = l;
+}
+
+static void load_run(struct task *t)
+{
+    struct index_load *l = CONTAINER_OF(t, struct index_load, task);
+    const struct log *log = l->shard->log;
+    TASK_BEGIN(t);
+    l->file = IO_FILE_NONE;
+    l->buf = io_buffer_alloc(SIDECAR_BYTES_MAX);
+    if (!l->buf)
+        TASK_EXIT(t, -ENOMEM);
+    log_path_segment(l->path, log->dir, l->shard->uid, l->found.base);
+    TASK_CALL(t, task_start(&l->page, t->loop, first_page_run, t));
+    if (l->page.status < 0)
+        TASK_EXIT(t, l->page.status);
+    if (!own_head_good(l))
+        TASK_EXIT(t, ST_CORRUPT);
+    l->known_end = l->active ? l->limit : 0;
+    if (!l->active) {
+        log_path_segment(l->path, log->dir, l->shard->uid, l->next_base);
+        TASK_CALL(t, task_start(&l->page, t->loop, first_page_run, t));
+        if (l->page.status == 0)
+            note_end(l, (size_t)l->got);
+        log_path_index(l->path, log->dir, l->shard->uid, l->found.base);
+        l->whole = true;
+        TASK_CALL(t, task_start(&l->page, t->loop, first_page_run, t));
+        if (l->page.status == 0 && sidecar_good(l, (size_t)l->got))
+            TASK_EXIT(t, 0);
+    }
+    log_path_segment(l->path, log->dir, l->shard->uid, l->found.base);
+    TASK_AWAIT(t, io_open(t->loop, &t->op, l->path, IO_READ | IO_DIRECT));
+    if (t->op.result < 0)
+        TASK_EXIT(t, (int)t->op.result);
+    l->file = (struct io_file){(int)t->op.result};
+    scan_begin(l);
     TASK_CALL(t, file_scan_start(&l->scan, t));
     if (l->scan.task.status == 0 && frame_scan_verdict(&l->scan.scan) != FRAME_END_CORRUPT) {
         l->rebuilt = true;

@@ -106,6 +106,7 @@ struct segment_index { /* sparse: a block about every INDEX_STEP bytes, the firs
 
 struct segment_info { /* one of a shard's segment files */
     uint64_t base, generation, end, next;
+    uint32_t crc; /* of the last frame's header */
     struct wall_ms first_arrival, last_arrival;
     uint64_t disk_bytes;
     bool known;                 /* end, next and arrivals are known (index read or rebuilt) */
@@ -455,16 +456,17 @@ void index_write(struct log_shard *s);
 void index_write_info(struct log_shard *s, const struct segment_info *i);
 /* Loads the index of one segment: from its sidecar, or by a scan. Zeroed; found.base, next_base, limit and active set. */
 struct index_load {
-    struct task task;
+    struct task task, page;
     struct log_shard *shard;
     struct segment_info found;
-    uint64_t limit; /* bytes from here on do not count */
-    uint64_t next_base; /* of the segment behind it; 0: none */
-    uint64_t known_end;
-    bool active; /* has no sidecar */
-    bool good, rebuilt;
-    uint64_t generation;
-    struct io_file file, sidecar;
+    uint64_t limit;     /* bytes from here on do not count */
+    uint64_t next_base; /* of the segment behind it */
+    bool active;        /* none is behind it, and it has no sidecar */
+    bool whole, rebuilt;
+    uint64_t generation, known_end;
+    uint32_t known_crc;
+    struct io_file file, other;
+    int64_t got;
     struct file_scan scan;
     uint8_t *buf;
     char path[LOG_PATH_MAX];

@@ -820,7 +820,6 @@ static void judge(struct recover *r, struct log_shard *s)
 {
     if (s->deleting)
         return;
-    if (getenv("LOGDBG") && s->durable_next < s->proven) fprintf(stderr, "JUDGE %llu has %llu proven %llu segnext %llu mark %d quar %d\n", (unsigned long long)s->uid, (unsigned long long)s->durable_next, (unsigned long long)s->proven, (unsigned long long)s->segment_next, s->mark, s->state);
     if (s->durable_next < s->proven)
         shard_quarantine(s, "commit journal", 0, "acknowledged records are missing");
     else if (r->unproven && !s->confirmed && s->proven)

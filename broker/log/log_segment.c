@@ -108,6 +108,7 @@ static void seal_in_list(struct log_shard *s)
         return;
     struct segment_info *i = &s->segments.at[s->segments.count - 1];
     i->end = s->segment_end;
+    i->crc = s->segment_crc;
     i->next = s->segment_next;
     i->generation = s->segment_generation;
     i->first_arrival = s->segment_first_arrival;
