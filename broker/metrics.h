@@ -5,6 +5,8 @@
 #ifndef SLUICE_BROKER_METRICS_H
 #define SLUICE_BROKER_METRICS_H
 
+#include <stdatomic.h>
+
 #include "broker/api/api.h"
 #include "broker/config.h"
 #include "broker/delivery_host.h"
@@ -16,7 +18,7 @@ struct metrics {
     struct loop **loops;
     uint32_t loop_count;
     const struct config *config;
-    bool draining;
+    atomic_bool draining; /* set on loops[0], read on all */
 };
 
 /* Answers the three, false for any other target. On l's thread. */

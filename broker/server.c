@@ -134,7 +134,8 @@ static void down_http(struct server *s)
 {
     if (s->stopping)
         return;
-    s->stopping = s->metrics.draining = true;
+    s->stopping = true;
+    atomic_store(&s->metrics.draining, true);
     hop(s, 0, down_http_arrived);
 }
 

@@ -30,7 +30,6 @@
 
 #include "common/base/check.h"
 #include "firehose/delivery_internal.h"
-#include "firehose/name.h"
 
 #define RETRY_MS_MIN    250u
 #define RETRY_MS_MAX    60000u
@@ -319,9 +318,9 @@ static void clean(struct delivery *d)
         return;
     }
     for (uint32_t i = 0; i < s->intent_count; i++)
-        name_unique(s->incarnation, d->options.uid, s->intents[i]->object, d->clean_keep[i]);
+        name_stage(s->incarnation, d->options.uid, s->intents[i]->object, s->intents[i]->attempt, d->clean_keep[i]);
     d->cleaning = true;
-    d->sink->ops->clean(d->sink, d->clean_prefix, (const char(*)[SINK_UNIQUE_MAX + 1]) d->clean_keep, s->intent_count,
+    d->sink->ops->clean(d->sink, d->clean_prefix, (const char(*)[SINK_STAGE_MAX + 1]) d->clean_keep, s->intent_count,
                         cleaned);
 }
 

@@ -15,6 +15,7 @@
 #include "firehose/delivery.h"
 #include "firehose/firehose_journal.h"
 #include "firehose/format.h"
+#include "firehose/name.h"
 #include "firehose/sink.h"
 
 #define DELIVERY_READS      3u         /* read-ahead: blocks that are there, or on their way */
@@ -196,8 +197,8 @@ struct delivery {
     struct io_timer grace_timer;
     void (*stopped)(struct delivery *d);
     struct firehose_append settings_append;
-    char (*clean_keep)[SINK_UNIQUE_MAX + 1];
-    char clean_prefix[SINK_UNIQUE_MAX + 1];
+    char (*clean_keep)[SINK_STAGE_MAX + 1];
+    char clean_prefix[NAME_UNIQUE_CHARS + 1];
     bool cleaning;
 
     struct delivery_status status; /* the counters of it */

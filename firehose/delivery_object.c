@@ -19,7 +19,6 @@
  */
 #include "common/base/check.h"
 #include "firehose/delivery_internal.h"
-#include "firehose/name.h"
 
 #define INTENT_AGAIN_MS 1000
 
@@ -29,6 +28,13 @@ bool object_building(const struct delivery_object *o)
 {
     return o->state == OBJECT_FILLING || o->state == OBJECT_CLOSED || o->state == OBJECT_STAGING ||
            o->state == OBJECT_STAGED;
+}
+
+static void start_staging(struct delivery_object *o, uint32_t attempt)
+{
+    char stage[SINK_STAGE_MAX + 1];
+    name_stage(firehose_journal_state(o->d->journal)->incarnation, o->d->options.uid, o->intent.object, attempt, stage);
+    sink_object_start(o->sink, o->intent.key, stage);
 }
 
 struct delivery_object *object_open(struct delivery *d)
@@ -50,9 +56,7 @@ struct delivery_object *object_open(struct delivery *d)
                                         .settings = d->current->id,
                                         .ranges = ranges,
                                         .range_cap = cap};
-    char unique[SINK_UNIQUE_MAX + 1];
-    name_unique(firehose_journal_state(d->journal)->incarnation, d->options.uid, o->intent.object, unique);
-    sink_object_start(o->sink, "", unique);
+    start_staging(o, o->intent.attempt + 1);
     list_push_back(&d->objects, &o->order);
     return o;
 }
@@ -114,9 +118,11 @@ static void key_random(void *ctx, uint8_t *out, size_t len)
 static int make_key(struct delivery_object *o)
 {
     struct prefix_values values = {.time = o->intent.oldest, .random = key_random, .ctx = o->d->loop};
+    char unique[NAME_UNIQUE_CHARS + 1];
     if (o->intent.key[0])
         return 0;
-    return name_object_key(&o->version->settings, o->sink->unique, &values, o->intent.key);
+    name_unique(firehose_journal_state(o->d->journal)->incarnation, o->d->options.uid, o->intent.object, unique);
+    return name_object_key(&o->version->settings, unique, &values, o->intent.key);
 }
 
 static void intent_durable(struct firehose_append *a)
@@ -252,9 +258,7 @@ static void published(struct delivery_object *o)
 
 void object_inspect(struct delivery_object *o)
 {
-    char unique[SINK_UNIQUE_MAX + 1];
-    name_unique(firehose_journal_state(o->d->journal)->incarnation, o->d->options.uid, o->journaled, unique);
-    sink_object_start(o->sink, o->intent.key, unique);
+    start_staging(o, o->intent.attempt);
     o->sink->bytes = o->intent.stored_bytes;
     o->sink->crc = o->intent.stored_crc;
     o->state = OBJECT_INSPECTING;
@@ -265,11 +269,9 @@ void object_inspect(struct delivery_object *o)
 static void replay(struct delivery_object *o)
 {
     struct delivery *d = o->d;
-    char unique[SINK_UNIQUE_MAX + 1];
     if (!o->intent.key[0])
         o->intent.object = firehose_journal_take_object(d->journal);
-    name_unique(firehose_journal_state(d->journal)->incarnation, d->options.uid, o->intent.object, unique);
-    sink_object_start(o->sink, o->intent.key, unique);
+    start_staging(o, o->intent.attempt + 1);
     o->intent.records = o->intent.raw_bytes = 0;
     o->close_wanted = o->begun = o->last = false;
     o->state = OBJECT_REPLAY;

@@ -392,7 +392,8 @@ void parts_rewind(struct delivery *d)
         const struct journal_part *known = journal_state_part(firehose_journal_state(d->journal), part->uid);
         CHECK(part->state != PART_READING);
         uint64_t at = known ? known->position : part->first;
-        if (at == part->read_to && part->state != PART_FAILED)
+        bool ended_untold = part->state == PART_ENDED && !part->over; /* the slot that told of the end is gone */
+        if (at == part->read_to && part->state != PART_FAILED && !ended_untold)
             continue; /* nothing was read past it: what it waits for stays the same */
         part_unwait(part);
         part->read_to = at;

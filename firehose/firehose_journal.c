@@ -16,7 +16,8 @@
  *      on disk after all, and would be taken at the next opening.
  *  F3. After a failed write or sync the file is given up. The next file's checkpoint holds the state with all appends,
  *      those that wait included; they are done when it is durable.
- *  F4. A frame's durable_to is the end of what was synced before it. 100 ms after the last write, and at a close, a mark
+ *  F4. A frame's durable_to is the end of the last frame that was synced before it (not of its padding: what lies
+ *      there proves nothing). 100 ms after the last write, and at a close, a mark
  *      is written, so that the last entry too is known to have been synced.
  *  F5. Opening always rolls: a torn tail is never appended to.
  *
@@ -248,7 +249,7 @@ static void roll_synced_dir(struct io_op *op)
     }
     j->need_roll = false;
     j->need_mark = true;
-    j->tail.durable = j->tail.end;
+    j->tail.durable = j->tail.frames_end;
     roll_unlink(op);
 }
 
@@ -301,7 +302,7 @@ static void roll_create(struct firehose_journal *j)
 {
     journal_state_forget_settings(&j->state);
     j->tail.generation = ++j->generation_last;
-    j->tail.end = j->tail.durable = 0;
+    j->tail.end = j->tail.frames_end = j->tail.durable = 0;
     j->tail.previous_crc = 0;
     j->tail.open_epoch = j->state.open_epoch;
     bytebuf_reset(&j->body);
@@ -355,7 +356,7 @@ static void write_synced(struct io_op *op)
     }
     j->stats.writes++;
     j->stats.bytes += j->out.len;
-    j->tail.durable = j->tail.end;
+    j->tail.durable = j->tail.frames_end;
     j->phase = PHASE_IDLE;
     struct list done;
     list_init(&done);

@@ -30,6 +30,7 @@ void journal_frame_add(struct journal_tail *tail, uint8_t kind, struct slice bod
         memcpy(to + FRAME_HEADER_BYTES, body.ptr, body.len);
     memset(to + FRAME_HEADER_BYTES + body.len, 0, space - FRAME_HEADER_BYTES - body.len);
     bytebuf_advance(out, space);
+    tail->frames_end = tail->end + out->len;
 }
 
 void journal_write_pad(struct bytebuf *out)

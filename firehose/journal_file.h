@@ -13,8 +13,9 @@ struct journal_tail {
     uint8_t log_uid[FRAME_UID_BYTES];
     uint64_t generation, delivery_uid;
     uint32_t open_epoch, previous_crc;
-    uint64_t end;     /* where the next write begins: a multiple of 4096 */
-    uint64_t durable; /* the synced end: goes into durable_to */
+    uint64_t end;        /* where the next write begins: a multiple of 4096 */
+    uint64_t frames_end; /* behind the last frame: before the padding */
+    uint64_t durable;    /* frames_end as it was synced last: goes into durable_to */
 };
 
 /* Appends a frame to a write that begins at tail->end: `out` holds the write's bytes so far. */

@@ -4,11 +4,19 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-void name_unique(uint32_t incarnation, uint64_t delivery_uid, uint64_t object, char out[SINK_UNIQUE_MAX + 1])
+void name_unique(uint32_t incarnation, uint64_t delivery_uid, uint64_t object, char out[NAME_UNIQUE_CHARS + 1])
 {
-    snprintf(out, SINK_UNIQUE_MAX + 1, "%08x-%04x-%04x-%04x-%012" PRIx64, incarnation,
+    snprintf(out, NAME_UNIQUE_CHARS + 1, "%08x-%04x-%04x-%04x-%012" PRIx64, incarnation,
              (unsigned)(delivery_uid >> 32 & 0xffff), (unsigned)(delivery_uid >> 16 & 0xffff),
              (unsigned)(delivery_uid & 0xffff), object & ((UINT64_C(1) << 48) - 1));
+}
+
+void name_stage(uint32_t incarnation, uint64_t delivery_uid, uint64_t object, uint32_t attempt,
+                char out[SINK_STAGE_MAX + 1])
+{
+    char unique[NAME_UNIQUE_CHARS + 1];
+    name_unique(incarnation, delivery_uid, object, unique);
+    snprintf(out, SINK_STAGE_MAX + 1, "%s.%u", unique, attempt);
 }
 
 static int put_prefix(const struct delivery_settings *s, const struct prefix_values *values, struct bytebuf *out)

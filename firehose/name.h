@@ -21,7 +21,10 @@
 #define NAME_UNIQUE_PREFIX_CHARS 24u
 
 /* Writes the unique part, NUL-terminated. */
-void name_unique(uint32_t incarnation, uint64_t delivery_uid, uint64_t object, char out[SINK_UNIQUE_MAX + 1]);
+void name_unique(uint32_t incarnation, uint64_t delivery_uid, uint64_t object, char out[NAME_UNIQUE_CHARS + 1]);
+/* The name of what an attempt at the object stages: "<unique>.<attempt>". */
+void name_stage(uint32_t incarnation, uint64_t delivery_uid, uint64_t object, uint32_t attempt,
+                char out[SINK_STAGE_MAX + 1]);
 /* The object's key behind the sink's base. ST_LIMIT: longer than SINK_KEY_MAX; ST_INVALID: a component is ".." or a NUL
  * is in it. */
 int name_object_key(const struct delivery_settings *settings, const char *unique, const struct prefix_values *values,

@@ -22,8 +22,8 @@
 #include "common/io/loop.h"
 
 /* A key as it stands behind the sink's base: at most this long (S3's limit is 1,024 too). */
-#define SINK_KEY_MAX    1024u
-#define SINK_UNIQUE_MAX 40u
+#define SINK_KEY_MAX   1024u
+#define SINK_STAGE_MAX 64u
 
 struct sink;
 struct sink_object;
@@ -40,7 +40,7 @@ struct sink_ops {
     void (*inspect)(struct sink_object *o); /* against o->bytes and o->crc; answers in o->found */
     void (*abort)(struct sink_object *o);   /* drops what is staged; done with 0 always */
     /* Removes staged leftovers of our own (named by the same prefix) but those of `keep`. One at a time; done(s). */
-    void (*clean)(struct sink *s, const char *prefix, const char (*keep)[SINK_UNIQUE_MAX + 1], uint32_t keep_count,
+    void (*clean)(struct sink *s, const char *prefix, const char (*keep)[SINK_STAGE_MAX + 1], uint32_t keep_count,
                   void (*done)(struct sink *s, int status));
     void (*destroy)(struct sink *s); /* nothing is in flight */
 };
@@ -56,19 +56,20 @@ struct sink_object {
     int status;                          /* 0; -ENOSPC, -EIO, ...; publish: -EEXIST: something foreign has the key */
     const char *what;                    /* on failure: what was tried ("write", "sync the folder"); static */
     enum sink_found found;
-    char key[SINK_KEY_MAX + 1];       /* final name, behind the sink's base */
-    char unique[SINK_UNIQUE_MAX + 1]; /* names the staged bytes */
-    uint64_t bytes;                   /* written so far; for inspect: what to expect */
-    uint32_t crc;                     /* CRC32C of them */
+    char key[SINK_KEY_MAX + 1];     /* final name, behind the sink's base */
+    char stage[SINK_STAGE_MAX + 1]; /* names the staged bytes: another one for each attempt, so that bytes found under
+                                        it are those that were synced before the intent of that attempt */
+    uint64_t bytes;                 /* written so far; for inspect: what to expect */
+    uint32_t crc;                   /* CRC32C of them */
     void *owner;
 };
 
 /* Begins an object: nothing happens at the destination yet. */
-static inline void sink_object_start(struct sink_object *o, const char *key, const char *unique)
+static inline void sink_object_start(struct sink_object *o, const char *key, const char *stage)
 {
     memccpy(o->key, key, 0, sizeof o->key);
-    memccpy(o->unique, unique, 0, sizeof o->unique);
-    o->key[SINK_KEY_MAX] = o->unique[SINK_UNIQUE_MAX] = 0;
+    memccpy(o->stage, stage, 0, sizeof o->stage);
+    o->key[SINK_KEY_MAX] = o->stage[SINK_STAGE_MAX] = 0;
     o->bytes = 0;
     o->crc = 0;
     o->status = 0;

@@ -46,7 +46,7 @@ struct sink_local {
     uint32_t next_name;
     char path[PATH_MAX_BYTES];
     const char *prefix;
-    const char (*keep)[SINK_UNIQUE_MAX + 1];
+    const char (*keep)[SINK_STAGE_MAX + 1];
     uint32_t keep_count;
     void (*cleaned)(struct sink *s, int status);
 };
@@ -114,7 +114,7 @@ static void finish(struct local_object *o, int status, const char *what)
 static void set_paths(struct local_object *o)
 {
     const char *folder = sink_of(o)->folder;
-    snprintf(o->temp, sizeof o->temp, "%s" TEMP_HEAD "%s" TEMP_TAIL, folder, o->o.unique);
+    snprintf(o->temp, sizeof o->temp, "%s" TEMP_HEAD "%s" TEMP_TAIL, folder, o->o.stage);
     snprintf(o->final, sizeof o->final, "%s%s", folder, o->o.key);
 }
 
@@ -523,16 +523,16 @@ static void object_abort(struct sink_object *object)
 
 /* ---- clean ---------------------------------------------------------------------------------------------------------- */
 
-/* ".sluice-<unique>.tmp" with our prefix, and not to be kept. */
+/* "".sluice-<stage>.tmp" with our prefix, and not to be kept. */
 static bool is_leftover(const struct sink_local *s, const char *name)
 {
     size_t head = sizeof TEMP_HEAD - 1, tail = sizeof TEMP_TAIL - 1, n = strlen(name);
     if (n <= head + tail || strncmp(name, TEMP_HEAD, head) != 0 || strcmp(name + n - tail, TEMP_TAIL) != 0 ||
         strncmp(name + head, s->prefix, strlen(s->prefix)) != 0)
         return false;
-    struct slice unique = slice_of(name + head, n - head - tail);
+    struct slice stage = slice_of(name + head, n - head - tail);
     for (uint32_t i = 0; i < s->keep_count; i++)
-        if (slice_eq_str(unique, s->keep[i]))
+        if (slice_eq_str(stage, s->keep[i]))
             return false;
     return true;
 }
@@ -563,7 +563,7 @@ static void clean_listed(struct io_op *op)
         s->cleaned(&s->sink, op->result == -ENOENT ? 0 : (int)op->result);
 }
 
-static void local_clean(struct sink *sink, const char *prefix, const char (*keep)[SINK_UNIQUE_MAX + 1],
+static void local_clean(struct sink *sink, const char *prefix, const char (*keep)[SINK_STAGE_MAX + 1],
                         uint32_t keep_count, void (*done)(struct sink *s, int status))
 {
     struct sink_local *s = CONTAINER_OF(sink, struct sink_local, sink);

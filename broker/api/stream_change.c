@@ -47,6 +47,8 @@ struct life_remove {
 struct life {
     struct list link;
     struct api *api;
+    uint64_t uid; /* of the stream; 0 until the catalog has given one */
+    /* These are the worker's while a job is under way. */
     struct catalog_stream row;
     struct catalog_shard *shards;
     uint32_t shard_count;
@@ -339,6 +341,7 @@ static struct life *life_create(struct api *api, const struct catalog_stream *ro
     if (!life)
         return NULL;
     life->api = api;
+    life->uid = row->uid;
     life->row = *row;
     life->shard_count = shard_count;
     life->shards = calloc(shard_count ? shard_count : 1, sizeof(*life->shards));
@@ -359,7 +362,7 @@ static struct life *life_find(struct api *api, uint64_t stream_uid)
 {
     LIST_FOREACH (it, &api->changes->lives) {
         struct life *life = CONTAINER_OF(it, struct life, link);
-        if (life->row.uid == stream_uid)
+        if (life->uid == stream_uid)
             return life;
     }
     return NULL;
@@ -521,6 +524,7 @@ static void create_added(struct life *life)
         life_end(life);
         return;
     }
+    life->uid = life->row.uid;
     create_tell(life);
 }
 

@@ -298,6 +298,20 @@ class Restarts(unittest.TestCase):
             d.start()
             self.assertIn(b"after", [r["Data"] for r in read_all(d.kinesis(), "kept", put["ShardId"])])
 
+    def test_records_survive_kills_with_another_number_of_loops_each_time(self):
+        with Daemon(config="streams: [{name: loops, shards: 5}]", args=["--loops", "3"]) as d:
+            wanted = {}
+            for loops in ("1", "4", "2"):
+                records = [{"Data": f"{loops} {i}".encode(), "PartitionKey": str(i)} for i in range(200)]
+                answer = d.kinesis().put_records(StreamName="loops", Records=records)
+                wanted.update({r["Data"]: a["SequenceNumber"] for r, a in zip(records, answer["Records"])})
+                d.args = ["--loops", loops]
+                d.restart()
+                k = d.kinesis()
+                got = [r for s in shard_ids(k, "loops") for r in read_all(k, "loops", s)]
+                self.assertEqual(len(wanted), len(got))
+                self.assertEqual(wanted, {r["Data"]: r["SequenceNumber"] for r in got})
+
     def test_created_and_deleted_streams_are_so_after_a_kill(self):
         with Daemon() as d:
             k = d.kinesis()

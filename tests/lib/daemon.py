@@ -23,29 +23,44 @@ SLOW = float(os.environ.get("SLUICE_TEST_SLOW", "1"))
 
 
 class Daemon:
-    def __init__(self, config="", args=(), env=None, folder=None, listen="127.0.0.1:0"):
+    """`config` None: no --config; `listen` None: no --listen; `data` None: no --data. "@FOLDER@" in config and args is the
+    test's folder. `preexec` runs in the child before sluiced does."""
+
+    def __init__(self, config="", args=(), env=None, folder=None, listen="127.0.0.1:0", data="data", preexec=None):
         self.own_folder = folder is None
         self.folder = folder or tempfile.mkdtemp(prefix="sluice-test-")
-        self.data = os.path.join(self.folder, "data")
+        self.data = data and os.path.join(self.folder, data)
+        self.preexec = preexec
         self.config_file = os.path.join(self.folder, "sluice.yaml")
         self.log_file = os.path.join(self.folder, "log")
         self.config, self.args, self.env, self.listen = config, list(args), env or {}, listen
         self.process = None
         self.port = None
+        self.clients = []
 
     # -- life --
     def start(self, expect_failure=False):
-        with open(self.config_file, "w", encoding="utf-8") as f:
-            f.write(self.config.replace("@FOLDER@", self.folder))
-        command = [os.path.join(BUILD, "sluiced"), "--config", self.config_file, "--data", self.data, "--listen", self.listen]
+        command = [os.path.join(BUILD, "sluiced")]
+        if self.config is not None:
+            with open(self.config_file, "w", encoding="utf-8") as f:
+                f.write(self.config.replace("@FOLDER@", self.folder))
+            command += ["--config", self.config_file]
+        if self.data:
+            command += ["--data", self.data]
+        if self.listen:
+            command += ["--listen", self.listen]
+        command += [a.replace("@FOLDER@", self.folder) for a in self.args]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLUICE_", "AWS_"))}
         environment.update(self.env)
         with open(self.log_file, "ab") as log:
-            self.process = subprocess.Popen(command + self.args, stdout=subprocess.PIPE, stderr=log, env=environment, cwd=self.folder)
-        line = self._first_line(30 * SLOW)
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, cwd=self.folder,
+                                            preexec_fn=self.preexec)
+        self.first_line = line = self._first_line(30 * SLOW)
         found = re.search(r"https?://\S+:(\d+)", line)
         if not found:
-            status = self.process.wait(10)
+            status = self.process.wait(10 * SLOW)
+            self.process.stdout.close()
+            self.process = None
             if expect_failure:
                 return status
             raise RuntimeError(f"sluiced did not start (status {status}, said {line!r}):\n{self.log()}")
@@ -69,6 +84,7 @@ class Daemon:
 
     def kill(self):
         """SIGKILL, as a crash."""
+        self._clients_close()
         if self.process:
             self.process.kill()
             self.process.wait()
@@ -76,12 +92,14 @@ class Daemon:
             self.process = None
 
     def stop(self):
-        """SIGTERM; returns the exit status."""
+        """SIGTERM; returns the exit status. What stood on stdout behind the first line is self.rest."""
         if not self.process:
             return None
         self.process.send_signal(signal.SIGTERM)
+        self._clients_close()
         try:
             status = self.process.wait(60 * SLOW)
+            self.rest = self.process.stdout.read()
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"sluiced did not end after SIGTERM:\n{self.log()}") from None
@@ -124,8 +142,14 @@ class Daemon:
         from botocore.config import Config
         config = Config(retries={"max_attempts": 0}, parameter_validation=options.pop("parameter_validation", True),
                         connect_timeout=10 * SLOW, read_timeout=60 * SLOW)
-        return boto3.client(service, endpoint_url=self.url, region_name="us-east-1", aws_access_key_id=access_key,
+        made = boto3.client(service, endpoint_url=self.url, region_name="us-east-1", aws_access_key_id=access_key,
                             aws_secret_access_key=secret_key, config=config, **options)
+        self.clients.append(made)
+        return made
+
+    def _clients_close(self):
+        while self.clients:
+            self.clients.pop().close()
 
     def kinesis(self, **options):
         return self.client("kinesis", **options)

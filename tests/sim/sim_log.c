@@ -17,7 +17,7 @@
 struct arguments {
     uint64_t seed, seeds;
     bool canary, verbose, trace;
-    const char *dump; /* a folder of the real disk: what the failed seed's log looks like goes there */
+    const char *dump; /* a folder of the real disk: the log's files before each life, and at the end, go there */
 };
 
 /* What a seed draws for all its lives. */
@@ -188,10 +188,11 @@ static bool act(struct driver *d, const struct plan *p)
     return driver_run_us(d, pause_draw_us(d->w)) && driver_look(d);
 }
 
-/* Every watch whose counter is visible must have been woken once things are quiet. */
+/* Every watch whose counter is visible must have been woken once things are quiet. (In the other modes counters are
+ * skipped: there may be no record.) */
 static bool watches_right(struct driver *d)
 {
-    for (uint32_t i = 0; i < DRIVER_READERS_MAX; i++) {
+    for (uint32_t i = 0; d->model.sync == LOG_SYNC_BATCH && i < DRIVER_READERS_MAX; i++) {
         struct driver_reader *v = &d->reader[i];
         struct log_shard_info info;
         if (!v->watching || !d->shard[v->shard])
@@ -318,7 +319,31 @@ static bool life_open(struct driver *d)
     return false;
 }
 
-static void lives(struct driver *d, const struct plan *p)
+struct dump {
+    struct sim_world *w;
+    const char *to;
+    uint32_t life;
+};
+
+/* Copies a file out, its path with '_' for '/'. */
+static void dump_file(void *arg, const char *path, uint64_t size)
+{
+    struct dump *x = arg;
+    char name[1200];
+    int at = snprintf(name, sizeof name, "%s/%u", x->to, x->life);
+    for (const char *p = path; *p && at < 1190; p++)
+        name[at++] = *p == '/' ? '_' : *p;
+    name[at] = 0;
+    FILE *f = fopen(name, "wb");
+    uint8_t *bytes = sim_heap_keep(size + 1);
+    if (f && sim_disk_peek(x->w, path, 0, bytes, size) == (int64_t)size)
+        fwrite(bytes, 1, size, f);
+    if (f)
+        fclose(f);
+    sim_heap_keep_free(bytes);
+}
+
+static void lives(struct driver *d, const struct plan *p, const char *dump)
 {
     enum model_cut harshest = MODEL_CLEAN;
     for (uint32_t life = 0; life < p->lives; life++) {
@@ -326,6 +351,8 @@ static void lives(struct driver *d, const struct plan *p)
         faults_draw(d, last ? &(struct plan){0} : p);
         if (last)
             sim_disk_set_capacity(d->w, 1ull << 40);
+        if (dump)
+            sim_disk_walk(d->w, "/data", dump_file, &(struct dump){d->w, dump, life});
         if (!life_open(d))
             return;
         if (d->cut > harshest)
@@ -353,29 +380,6 @@ static void lives(struct driver *d, const struct plan *p)
         driver_close(d);
 }
 
-struct dump {
-    struct sim_world *w;
-    const char *to;
-};
-
-/* Copies a file out, its path with '_' for '/'. */
-static void dump_file(void *arg, const char *path, uint64_t size)
-{
-    struct dump *x = arg;
-    char name[1200];
-    int at = snprintf(name, sizeof name, "%s/", x->to);
-    for (const char *p = path + 1; *p && at < 1190; p++)
-        name[at++] = *p == '/' ? '_' : *p;
-    name[at] = 0;
-    FILE *f = fopen(name, "wb");
-    uint8_t *bytes = sim_heap_keep(size + 1);
-    if (f && sim_disk_peek(x->w, path, 0, bytes, size) == (int64_t)size)
-        fwrite(bytes, 1, size, f);
-    if (f)
-        fclose(f);
-    sim_heap_keep_free(bytes);
-}
-
 static bool run_seed(const struct arguments *a, uint64_t seed, struct driver *out)
 {
     struct sim_world *w = sim_create(&(struct sim_options){.seed = seed, .refuse_direct = seed % 8 == 7});
@@ -388,7 +392,7 @@ static bool run_seed(const struct arguments *a, uint64_t seed, struct driver *ou
         sim_disk_set_capacity(w, 16u << 20);
     driver_init(out, w, &options, plan.shards);
     out->verbose = a->verbose;
-    lives(out, &plan);
+    lives(out, &plan, a->dump);
     bool good = driver_ok(out);
     if (a->verbose || (!good && !a->canary)) {
         const struct sim_counts *c = sim_counts(w);
@@ -399,7 +403,7 @@ static bool run_seed(const struct arguments *a, uint64_t seed, struct driver *ou
                 c->crashes, sim_faults_hit(w), good ? "good" : out->model.trouble);
     }
     if (!good && a->dump)
-        sim_disk_walk(w, "/data", dump_file, &(struct dump){w, a->dump});
+        sim_disk_walk(w, "/data", dump_file, &(struct dump){w, a->dump, 99});
     driver_deinit(out);
     sim_destroy(w);
     return good;

@@ -230,7 +230,8 @@ struct tally {
 /* Opens a copy of the disk with one byte changed and checks all that is served. */
 static void damage_try(struct sim_world *rest, const char *path, uint64_t at, uint8_t mask, struct tally *t)
 {
-    struct driver kept = d;
+    struct sim_world *kept_world = d.w;
+    struct model_shard kept[3];
     struct sim_world *w = sim_create(&(struct sim_options){.seed = at * 8 + mask});
     int shard = file_shard(path);
     sim_disk_copy(w, rest);
@@ -243,7 +244,7 @@ static void damage_try(struct sim_world *rest, const char *path, uint64_t at, ui
         struct model_shard *s = &d.model.shard[i];
         struct model_record *copy = sim_heap_keep(s->cap * sizeof *copy);
         memcpy(copy, s->record, s->count * sizeof *copy);
-        kept.model.shard[i] = *s;
+        kept[i] = *s;
         s->record = copy;
         s->rotten = shard < 0 || shard == i;
     }
@@ -265,9 +266,9 @@ static void damage_try(struct sim_world *rest, const char *path, uint64_t at, ui
     sim_destroy(w);
     for (int i = 0; i < 3; i++) {
         sim_heap_keep_free(d.model.shard[i].record);
-        d.model.shard[i] = kept.model.shard[i];
+        d.model.shard[i] = kept[i];
     }
-    d.w = kept.w;
+    d.w = kept_world;
     memset(d.append, 0, sizeof d.append);
     d.model.trouble[0] = 0;
 }
@@ -364,7 +365,7 @@ static void a_full_disk_recovers_without_restart_once_space_is_back(void **state
         sim_disk_set_capacity(w, sim_disk_used(w) + sim_between(w, 0, 300000));
         d.faults = true;
         uint64_t refused = 0, failed = d.failures;
-        for (int i = 0; i < 60 && driver_ok(&d); i++) {
+        for (int i = 0; i < 200 && driver_ok(&d); i++) {
             refused += !driver_append(&d, (uint32_t)i % 3, 1, 20000);
             driver_run_us(&d, 20000);
             driver_look(&d);

@@ -511,7 +511,7 @@ static void settings_for_names(struct delivery_settings *s)
 static void an_object_is_named_as_firehose_names_it(void **state)
 {
     struct delivery_settings s;
-    char unique[SINK_UNIQUE_MAX + 1], key[SINK_KEY_MAX + 1];
+    char unique[NAME_UNIQUE_CHARS + 1], key[SINK_KEY_MAX + 1];
     uint8_t next = 0;
     struct prefix_values v = {.time = sunday, .random = counting_random, .ctx = &next};
     settings_for_names(&s);
