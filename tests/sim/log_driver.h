@@ -40,6 +40,7 @@ struct driver_seek {
     struct log_seek s;
     struct driver *d;
     uint32_t shard;
+    uint64_t visible; /* when it was started */
     bool busy;
 };
 

@@ -48,7 +48,7 @@ struct model_shard {
     bool rotten;           /* bits of its were flipped: it may be quarantined */
     int64_t keep_ms;       /* the shortest retention ever set; INT64_MAX: none */
     bool keep_bytes;       /* retention by size was set */
-    uint64_t failed_below;   /* ids below that were pending when an append failed: none may be acknowledged (G2) */
+    uint64_t failed_below; /* ids below that were pending when an append failed: none may be acknowledged (G2) */
     /* of a scan: */
     uint64_t scan_id, scan_counter;
     uint64_t scan_first_id;
