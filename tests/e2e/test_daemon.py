@@ -101,6 +101,7 @@ class Starting(Folder):
         with self.daemon(config="streams: [{name: by-file, shards: 2}]") as d:
             kinesis = d.kinesis()
             kinesis.create_stream(StreamName="by-api", ShardCount=3)
+            kinesis.get_waiter("stream_exists").wait(StreamName="by-api", WaiterConfig={"Delay": 1})
             sent = {}
             for n in range(50):
                 data = b"record %d" % n
