@@ -19,6 +19,8 @@
  *   F1. One flush a shard; its writes are sequential, each synced before the next one starts.
  *   F2. segment_end moves only after a sync that covers it.
  *   F3. Appends of a direct flush are told after its sync AND after a durable entry says that the shard is direct.
+ *   F4. A segment file is created only while a durable entry says "direct": so an opening knows of each shard that may
+ *       have a file that never counted, and removes it.
  * Thread: the loop's.
  */
 #include "broker/log/log_internal.h"
@@ -243,6 +245,14 @@ static bool segment_full(const struct flush *f)
     return page_up(s->segment_end) + entry_space(shard_entry(s, s->segment_pos)) + 2 * PAGE > s->segment_size;
 }
 
+static void want_mark(struct log_shard *s)
+{
+    if (s->mark != MARK_NONE)
+        return;
+    s->mark = MARK_WANTED;
+    round_want_entry(s);
+}
+
 /* ---- the loop --------------------------------------------------------------------------------------------------- */
 
 /* The write is synced: its entries are in the segment. */
@@ -318,14 +328,6 @@ static void flush_failed(struct flush *f, int status)
     log_retry_later(s->log);
 }
 
-static void want_mark(struct log_shard *s)
-{
-    if (s->mark != MARK_NONE)
-        return;
-    s->mark = MARK_WANTED;
-    round_want_entry(s);
-}
-
 void flush_mark_durable(struct log_shard *s)
 {
     if (s->flush)
@@ -386,6 +388,11 @@ static void flush_run(struct task *t)
         f->wrote = false;
         f->allocate_to = 0;
         f->starts_segment = segment_full(f);
+        if (f->starts_segment && !log->opening) { /* F4 */
+            want_mark(s);
+            while (s->mark != MARK_DURABLE)
+                TASK_PARK(t);
+        }
         if (f->starts_segment)
             TASK_CALL(t, task_start(&f->sub, t->loop, segment_create_run, t));
         else if (s->segment_file.id < 0)

@@ -530,7 +530,8 @@ void journal_roll_start(struct log *log)
 {
     if (log->roll)
         return;
-    if (list_empty(&log->spares) && count_needed(log) >= JOURNALS_MAX) { /* migration must free one first */
+    /* migration must free one first; but it may itself be waiting for an entry that only a new head can carry */
+    if (list_empty(&log->spares) && count_needed(log) >= JOURNALS_MAX && list_empty(&log->news)) {
         flush_migrate_oldest(log, UINT64_MAX);
         return;
     }

@@ -564,6 +564,13 @@ static void walk_run(struct task *t)
     if (t->op.result < 0)
         TASK_EXIT(t, fail(r, (int)t->op.result, r->path));
     r->scan.file = (struct io_file){(int)t->op.result};
+    if (r->loading) { /* what is accepted is on stable storage before anything follows from it */
+        TASK_AWAIT(t, io_datasync(t->loop, &t->op, r->scan.file));
+        if (t->op.result < 0) {
+            r->scan.task.status = fail(r, (int)t->op.result, r->path);
+            goto close_file;
+        }
+    }
     walk_begin(r);
     for (;;) {
         TASK_CALL(t, file_scan_start(&r->scan, t));
@@ -599,6 +606,7 @@ static void walk_run(struct task *t)
             LIST_FOREACH (it, &r->o->logs[i]->shards)
                 CONTAINER_OF(it, struct log_shard, link)->confirmed = false;
     }
+close_file:
     TASK_AWAIT(t, io_close(t->loop, &t->op, r->scan.file));
     TASK_END(t, r->scan.task.status);
 }

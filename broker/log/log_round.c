@@ -334,7 +334,7 @@ static void put_round_head(struct log *log, const struct plan *p)
             s = CONTAINER_OF(log->news.next, struct log_shard, news_link);
         } else if (r->mark && !list_empty(&log->changed)) {
             s = CONTAINER_OF(log->changed.next, struct log_shard, changed_link);
-            if (!s->flush && s->mark == MARK_DURABLE)
+            if (!s->flush && !s->stray && s->mark == MARK_DURABLE)
                 s->mark = MARK_NONE;
         } else {
             break;

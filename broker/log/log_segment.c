@@ -73,6 +73,14 @@ void segment_create_run(struct task *t)
                                                 : s->segment_next;
     f->new_generation = log_generation_next(s->log);
     f->new_size = next_size(s);
+    if (s->stray && s->stray_base != f->new_base) { /* left by an attempt that failed */
+        log_path_segment(f->path, s->log->dir, s->uid, s->stray_base);
+        TASK_AWAIT(t, io_unlink(t->loop, &t->op, f->path));
+        if (t->op.result < 0 && t->op.result != -ENOENT)
+            TASK_EXIT(t, (int)t->op.result);
+    }
+    s->stray = true;
+    s->stray_base = f->new_base;
     log_path_segment(f->path, s->log->dir, s->uid, f->new_base);
     segment_close(s->log, &f->new_file);
     TASK_AWAIT(t, io_open(t->loop, &t->op, f->path, IO_READ | IO_WRITE | IO_CREATE | IO_TRUNC | IO_DIRECT));
@@ -135,7 +143,7 @@ void segment_switched(struct flush *f)
     s->segment_file = f->new_file;
     f->new_file = IO_FILE_NONE;
     s->has_segment = true;
-    s->new_segment_wanted = false;
+    s->stray = s->new_segment_wanted = false;
     s->segment_base = f->new_base;
     s->segment_generation = f->new_generation;
     s->segment_size = f->new_size;
