@@ -31,7 +31,8 @@ static int set_text(char *to, size_t max, struct slice text, const char *what, s
         return err_set(e, ST_INVALID, "%s: longer than %zu characters", what, max);
     if (text.len && memchr(text.ptr, 0, text.len))
         return err_set(e, ST_INVALID, "%s: holds a NUL character", what);
-    memcpy(to, text.ptr, text.len);
+    if (text.len)
+        memcpy(to, text.ptr, text.len);
     to[text.len] = 0;
     return 0;
 }

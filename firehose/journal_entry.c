@@ -129,7 +129,8 @@ int journal_state_add_settings(struct journal_state *s, uint32_t id, uint32_t ve
     uint8_t *copy = malloc(json.len ? json.len : 1);
     if (!copy)
         return -ENOMEM;
-    memcpy(copy, json.ptr, json.len);
+    if (json.len)
+        memcpy(copy, json.ptr, json.len);
     s->settings[s->settings_count++] = (struct journal_settings){id, version, slice_of(copy, json.len)};
     return 0;
 }

@@ -139,7 +139,7 @@ static void stop(struct world *w, uint32_t grace_ms)
     firehose_destroy(w->f);
     w->d = NULL;
     loop_destroy(w->loop);
-    w->loop = NULL;
+    w->loop = w->source.loop = NULL;
 }
 
 static struct world *world_make(void)
