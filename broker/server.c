@@ -19,6 +19,13 @@
 #define DELIVERY_GRACE_MS 30000
 #define PATH_BYTES        4096
 
+/* The end of one loop's HTTP server. */
+struct http_down {
+    struct server *s;
+    uint32_t index;
+    struct io_msg msg;
+};
+
 struct server {
     const struct config *config;
     struct err err; /* the first thing that went wrong */
@@ -31,7 +38,7 @@ struct server {
     struct http_server **servers;
     uint16_t port;
     struct metrics metrics;
-    bool serving, stopping;
+    bool serving, told, going_down; /* told: by a signal */
     struct io_signal sigterm, sigint;
     char path_catalog[PATH_BYTES], path_deliveries[PATH_BYTES];
     /* steps */
@@ -44,6 +51,10 @@ struct server {
     struct loop_tour tour;
     struct io_msg hop_msg;
     uint32_t hop_at;
+    struct io_op disk_op;
+    uint64_t disk_total;
+    struct http_down *http_down; /* a loop each */
+    uint32_t http_left;
     const struct service *services[2];
 };
 
@@ -100,43 +111,52 @@ static void down_deliveries_done(void *ctx)
     down_api(s);
 }
 
-static void down_deliveries(struct io_msg *m)
+static void down_deliveries(struct server *s)
 {
-    struct server *s = CONTAINER_OF(m, struct server, hop_msg);
     if (s->deliveries)
         delivery_host_stop(s->deliveries, DELIVERY_GRACE_MS, down_deliveries_done, s);
     else
         down_api(s);
 }
 
-static void down_http_arrived(struct io_msg *m);
+static void down_http_home(struct io_msg *m)
+{
+    struct server *s = CONTAINER_OF(m, struct http_down, msg)->s;
+    if (--s->http_left == 0)
+        down_deliveries(s);
+}
 
 static void down_http_done(void *ctx)
 {
-    struct server *s = ctx;
-    s->servers[s->hop_at] = NULL;
-    if (s->hop_at + 1 < s->loop_count)
-        hop(s, s->hop_at + 1, down_http_arrived);
-    else
-        hop(s, 0, down_deliveries);
+    struct http_down *d = ctx;
+    d->s->servers[d->index] = NULL;
+    d->msg.deliver = down_http_home;
+    loop_post(d->s->loops[0], &d->msg);
 }
 
 static void down_http_arrived(struct io_msg *m)
 {
-    struct server *s = CONTAINER_OF(m, struct server, hop_msg);
-    if (s->servers[s->hop_at])
-        http_server_stop(s->servers[s->hop_at], HTTP_GRACE_MS, down_http_done, s);
+    struct http_down *d = CONTAINER_OF(m, struct http_down, msg);
+    struct http_server *server = d->s->servers[d->index];
+    if (server)
+        http_server_stop(server, HTTP_GRACE_MS, down_http_done, d);
     else
-        down_http_done(s);
+        down_http_done(d);
 }
 
+/* All loops' servers at the same time, so that the grace is not a loop's but the daemon's. */
 static void down_http(struct server *s)
 {
-    if (s->stopping)
+    if (s->going_down)
         return;
-    s->stopping = true;
+    s->going_down = true;
     atomic_store(&s->metrics.draining, true);
-    hop(s, 0, down_http_arrived);
+    uint32_t loops = s->loop_count;
+    s->http_left = loops;
+    for (uint32_t i = 0; i < loops; i++) {
+        s->http_down[i] = (struct http_down){.s = s, .index = i, .msg = {.deliver = down_http_arrived}};
+        loop_post(s->loops[i], &s->http_down[i].msg);
+    }
 }
 
 static void told_to_stop(struct io_signal *signal, int number)
@@ -144,13 +164,25 @@ static void told_to_stop(struct io_signal *signal, int number)
     struct server *s = signal->signal == SIGINT ? CONTAINER_OF(signal, struct server, sigint)
                                                 : CONTAINER_OF(signal, struct server, sigterm);
     diag(DIAG_INFO, "stopping", "signal=%d", number);
+    s->told = true;
     if (s->serving)
         down_http(s);
-    else
-        s->stopping = true; /* still starting: up_next sees it */
+    /* else the step of the start that is under way goes down when it is done (up_goes_on) */
 }
 
 /* ---- the way up ----------------------------------------------------------------------------------------------------- */
+
+/* After each step of the start, on loops[0]: false if it ends here. */
+static bool up_goes_on(struct server *s, int status, const struct err *why)
+{
+    if (status < 0) {
+        failed(s, why);
+        return false;
+    }
+    if (s->told)
+        down_http(s);
+    return !s->told;
+}
 
 static bool other_request(void *ctx, struct api_loop *l, struct http_exchange *x)
 {
@@ -163,21 +195,15 @@ static void up_serving(struct io_msg *m)
     struct server *s = CONTAINER_OF(m, struct server, hop_msg);
     const struct config *c = s->config;
     static const char *const modes[] = {"batch", "interval", "never"};
-    s->serving = true;
-    if (s->err.code < 0) {
-        down_http(s);
+    if (!up_goes_on(s, s->err.code, &s->err))
         return;
-    }
+    s->serving = true;
     bool v6 = strchr(c->listen.host, ':') != NULL;
     printf("sluiced %s listening on http://%s%s%s:%u (data %s, sync %s, %u loop%s, %s)\n", SLUICE_VERSION,
            v6 ? "[" : "", c->listen.host, v6 ? "]" : "", s->port, c->data, modes[c->sync.mode], s->loop_count,
            s->loop_count == 1 ? "" : "s", loop_backend_name(s->loops[0]));
     fflush(stdout);
     diag(DIAG_INFO, "serving", "port=%u loops=%u io=%s", s->port, s->loop_count, loop_backend_name(s->loops[0]));
-    if (s->stopping) { /* told while starting */
-        s->stopping = false;
-        down_http(s);
-    }
 }
 
 static void up_http_arrived(struct io_msg *m)
@@ -227,12 +253,8 @@ static void deliveries_started(struct delivery_host_start *start)
 {
     struct server *s = CONTAINER_OF(start, struct server, host_start);
     s->deliveries = s->metrics.deliveries = start->host;
-    if (start->status < 0) {
-        s->serving = true;
-        s->stopping = false;
-        failed(s, &start->err);
+    if (!up_goes_on(s, start->status, &start->err))
         return;
-    }
     s->tour = (struct loop_tour){
         .loops = s->loops, .loop_count = s->loop_count, .visit = retention_visit, .done = retention_started};
     loop_tour_start(&s->tour);
@@ -274,12 +296,8 @@ static void api_started(struct api_start *start)
         if (rc < 0)
             err_set_status(&why, rc, "catalog");
     }
-    if (rc < 0) {
-        s->serving = true;
-        s->stopping = false;
-        failed(s, &why);
+    if (!up_goes_on(s, rc, &why))
         return;
-    }
     s->host_start = (struct delivery_host_start){.done = deliveries_started};
     delivery_host_start(&s->host_options, &s->host_start);
 }
@@ -314,43 +332,41 @@ static void api_options_make(struct server *s)
                                           .ctx = s};
 }
 
-/* The reserve may be a share of the file system. */
-static void reserve_known(struct io_op *op);
-
-struct reserve_ask {
-    struct io_op op;
-    uint64_t total;
-    struct server *s;
-};
-
-static void reserve_known(struct io_op *op)
+static void up_begin(struct server *s)
 {
-    struct reserve_ask *ask = CONTAINER_OF(op, struct reserve_ask, op);
-    struct server *s = ask->s;
-    if (op->result >= 0 && s->config->disk_reserve.percent)
-        s->log_options.disk_reserve_bytes = ask->total / 100 * s->config->disk_reserve.percent;
-    free(ask);
     s->api_start = (struct api_start){.done = api_started};
     api_start(&s->api_options, &s->api_start);
 }
 
-static int up_begin(struct server *s)
+/* The reserve may be a share of the file system. */
+static void disk_known(struct io_op *op)
 {
-    struct reserve_ask *ask = calloc(1, sizeof *ask);
-    if (!ask)
-        return -ENOMEM;
-    ask->s = s;
-    ask->op.done = reserve_known;
-    io_disk_free(s->loops[0], &ask->op, s->config->data, &ask->total);
-    return 0;
+    struct server *s = CONTAINER_OF(op, struct server, disk_op);
+    struct err why;
+    int rc = op->result < 0 ? err_set_status(&why, (int)op->result, "%s", s->config->data) : 0;
+    if (!up_goes_on(s, rc, &why))
+        return;
+    if (s->config->disk_reserve.percent)
+        s->log_options.disk_reserve_bytes = s->disk_total / 100 * s->config->disk_reserve.percent;
+    up_begin(s);
 }
 
 /* ---- loops and threads ------------------------------------------------------------------------------------------------ */
 
+/* Runs a loop until it is stopped. What is under way on a loop that broke can be neither completed nor undone, and the
+ * other loops would wait for it for ever: to the data it is a crash, and the next start recovers. */
+static void loop_work(struct loop *loop)
+{
+    int rc = loop_run(loop);
+    if (rc == 0)
+        return;
+    diag(DIAG_ERROR, "loop_broke", "backend=%s error=%s", loop_backend_name(loop), status_name(rc));
+    _exit(1);
+}
+
 static void *loop_thread(void *loop)
 {
-    if (loop_run(loop) < 0)
-        diag(DIAG_ERROR, "loop_broke", "backend=%s", loop_backend_name(loop));
+    loop_work(loop);
     return NULL;
 }
 
@@ -364,7 +380,8 @@ static int loops_create(struct server *s, struct err *e)
     s->loops = calloc(count, sizeof(struct loop *));
     s->threads = calloc(count, sizeof *s->threads);
     s->servers = calloc(count, sizeof(struct http_server *));
-    if (!s->loops || !s->threads || !s->servers)
+    s->http_down = calloc(count, sizeof *s->http_down);
+    if (!s->loops || !s->threads || !s->servers || !s->http_down)
         return err_set_status(e, -ENOMEM, "loops");
     struct loop_options o = {.kind = kinds[c->io], .workers = c->workers};
     for (uint32_t i = 0; i < count; i++) {
@@ -414,16 +431,14 @@ static int run(struct server *s, struct err *e)
     if (rc < 0)
         return rc;
     api_options_make(s);
-    if (up_begin(s) < 0)
-        return err_set_status(e, -ENOMEM, "start");
     rc = threads_start(s, e);
     if (rc < 0) {
         down_loops(s);
         return rc;
     }
-    rc = loop_run(s->loops[0]);
-    if (rc < 0 && s->err.code == 0)
-        err_set_status(&s->err, rc, "the I/O loop broke");
+    s->disk_op.done = disk_known;
+    io_disk_free(s->loops[0], &s->disk_op, s->config->data, &s->disk_total);
+    loop_work(s->loops[0]);
     if (s->err.code < 0) {
         *e = s->err;
         return s->err.code;
@@ -456,6 +471,7 @@ int server_run(const struct config *config, struct err *e)
     free(s->loops);
     free(s->threads);
     free(s->servers);
+    free(s->http_down);
     close(lock);
     return rc;
 }

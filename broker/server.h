@@ -3,9 +3,10 @@
  *
  *     START ──▶ catalog ──▶ loops' threads ──▶ api_start (logs) ──▶ deliveries ──▶ retention on ──▶ HTTP servers ──▶ SERVING
  *     SERVING ──SIGTERM, SIGINT──▶ HTTP servers stop ──▶ deliveries drain ──▶ api_stop (logs) ──▶ loops stop ──▶ END
- *     any step of START that fails goes to the step of the way down that undoes what there is
+ *     a step of START that fails, or that ends after a signal, is followed by the way down, which undoes what there is
  *
  * loops[0] runs on the main thread and drives every step; the others only run their own part when a message asks them to.
+ * A loop that breaks ends the process at once, as a crash.
  */
 #ifndef SLUICE_BROKER_SERVER_H
 #define SLUICE_BROKER_SERVER_H
