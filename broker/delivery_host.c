@@ -1,23 +1,44 @@
 /* See delivery_host.h. */
 #include "broker/delivery_host.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/base/check.h"
+#include "common/base/diag.h"
 
 #define DIRECT_STREAM_PREFIX "sluice.direct."
 #define DIRECT_RETENTION_MS  1 /* it is trimmed by what is delivered: the source's hold keeps the rest */
+
+/* A hidden stream that no delivery takes from: a source, never read, holds its records back from retention. */
+struct held_stream {
+    struct delivery_host *host;
+    uint64_t uid;
+    char name[CATALOG_NAME_MAX + 1];
+    struct delivery_source *source;
+    struct delivery_source_open opening;
+};
+
+/* The way down of one loop. */
+struct host_down {
+    struct delivery_host *host;
+    uint32_t index;
+    struct io_msg msg;
+};
 
 struct delivery_host {
     struct delivery_host_options o;
     struct firehose **firehoses; /* a loop each */
     struct hosted_delivery *delivery;
     uint32_t count;
+    struct held_stream *held;
+    uint32_t held_count;
     struct delivery_host_start *start;
     struct io_msg hop_msg;
-    uint32_t at;       /* the loop that the hop is on */
-    uint32_t starting; /* index of the delivery that is being started */
+    uint32_t at;            /* the loop that the hop is on */
+    uint32_t starting;      /* index of the delivery, then of the held stream, that is being started */
+    struct host_down *down; /* a loop each */
+    uint32_t down_left;
     uint32_t grace_ms;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
@@ -100,6 +121,10 @@ static int row_put(struct hosted_delivery *d, uint64_t stream_uid, struct err *e
         rc = -ENOMEM;
     if (rc >= 0) {
         bool known = rc == 1;
+        if (known && s.row.source_stream_uid != stream_uid)
+            diag(DIAG_WARN, "delivery_source_changed",
+                 "delivery=%s what it has not delivered of the stream that it had before stays undelivered",
+                 d->settings.name);
         s.row.source_stream_uid = stream_uid;
         s.row.direct_put = !d->wanted->source;
         s.row.from_config = true;
@@ -119,6 +144,7 @@ static int row_put(struct hosted_delivery *d, uint64_t stream_uid, struct err *e
 /* ---- starting one after the other --------------------------------------------------------------------------------- */
 
 static void start_next(struct delivery_host *h);
+static void hold_begin(struct delivery_host *h);
 
 static void start_over(struct delivery_host *h, int status, const struct err *why)
 {
@@ -151,8 +177,10 @@ static void source_opened(struct delivery_source_open *o)
 {
     struct hosted_delivery *d = CONTAINER_OF(o, struct hosted_delivery, opening);
     d->source = o->source;
-    if (firehose_add(d->host->firehoses[d->loop_index], d->row.uid, &d->settings, delivery_source_of(d->source),
-                     &d->delivery, &d->err) < 0)
+    if (o->status < 0)
+        err_set_status(&d->err, o->status, "delivery '%s'", d->settings.name);
+    else if (firehose_add(d->host->firehoses[d->loop_index], d->row.uid, &d->settings, delivery_source_of(d->source),
+                          &d->delivery, &d->err) < 0)
         err_wrap(&d->err, "delivery '%s'", d->settings.name);
     start_go_home(d);
 }
@@ -162,7 +190,7 @@ static void start_arrived(struct io_msg *m)
 {
     struct hosted_delivery *d = CONTAINER_OF(m, struct hosted_delivery, msg);
     struct api_loop *l = api_loop_at(d->host->o.api, d->loop_index);
-    d->opening = (struct delivery_source_open){.opened = source_opened};
+    d->opening = (struct delivery_source_open){.opened = source_opened, .name = d->settings.name};
     int rc = delivery_source_open(l, d->row.source_stream_uid, &d->opening);
     if (rc < 0) {
         err_set_status(&d->err, rc, "delivery '%s'", d->settings.name);
@@ -228,7 +256,7 @@ static void direct_stream_make(struct hosted_delivery *d)
 static void start_next(struct delivery_host *h)
 {
     if (h->starting == h->count) {
-        start_over(h, 0, NULL);
+        hold_begin(h);
         return;
     }
     struct hosted_delivery *d = &h->delivery[h->starting];
@@ -249,6 +277,83 @@ static void start_next(struct delivery_host *h)
         return;
     }
     start_with_stream(d, uid);
+}
+
+/* ---- what the configuration has left behind -------------------------------------------------------------------------- */
+
+static int gone_visit(void *ctx, const struct catalog_delivery *row)
+{
+    const struct delivery_host *h = ctx;
+    for (uint32_t i = 0; i < h->count; i++)
+        if (h->delivery[i].row.uid == row->uid)
+            return 0;
+    diag(DIAG_WARN, "delivery_not_configured", "delivery=%s it is not in the configuration and does not run: %s",
+         row->name, row->direct_put ? "its records are kept" : "what it has not delivered is not kept for it");
+    return 0;
+}
+
+static int held_visit(void *ctx, const struct catalog_stream *row)
+{
+    struct delivery_host *h = ctx;
+    for (uint32_t i = 0; i < h->count; i++)
+        if (h->delivery[i].row.source_stream_uid == row->uid)
+            return 0;
+    if (!row->internal)
+        return 0;
+    struct held_stream *more = realloc(h->held, (h->held_count + 1) * sizeof *more);
+    if (!more)
+        return -ENOMEM;
+    h->held = more;
+    h->held[h->held_count] = (struct held_stream){.host = h, .uid = row->uid};
+    memcpy(h->held[h->held_count++].name, row->name, sizeof row->name);
+    return 0;
+}
+
+static void hold_next(struct delivery_host *h);
+
+static void held_opened(struct delivery_source_open *o)
+{
+    struct held_stream *x = CONTAINER_OF(o, struct held_stream, opening);
+    struct delivery_host *h = x->host;
+    struct err why;
+    x->source = o->source;
+    if (o->status < 0) {
+        start_over(h, err_set_status(&why, o->status, "hold the stream '%s'", x->name), &why);
+        return;
+    }
+    uint64_t records = delivery_source_records(x->source);
+    if (records)
+        diag(DIAG_WARN, "records_without_delivery", "stream=%s records=%" PRIu64, x->name, records);
+    h->starting++;
+    hold_next(h);
+}
+
+static void hold_next(struct delivery_host *h)
+{
+    if (h->starting == h->held_count) {
+        start_over(h, 0, NULL);
+        return;
+    }
+    struct held_stream *x = &h->held[h->starting];
+    struct err why;
+    x->opening = (struct delivery_source_open){.opened = held_opened, .name = x->name};
+    int rc = delivery_source_open(api_loop_at(h->o.api, 0), x->uid, &x->opening);
+    if (rc < 0)
+        start_over(h, err_set_status(&why, rc, "hold the stream '%s'", x->name), &why);
+}
+
+static void hold_begin(struct delivery_host *h)
+{
+    struct err why;
+    int rc = catalog_each_delivery(h->o.catalog, gone_visit, h);
+    if (rc >= 0)
+        rc = catalog_each_stream(h->o.catalog, held_visit, h);
+    if (rc < 0) {
+        start_over(h, err_set_status(&why, rc, "catalog"), &why);
+        return;
+    }
+    h->starting = 0;
+    hold_next(h);
 }
 
 /* ---- the loops' firehoses, one loop after the other ---------------------------------------------------------------- */
@@ -299,85 +404,118 @@ static int by_name(const void *a, const void *b)
     return strcmp(x->wanted->name, y->wanted->name);
 }
 
-void delivery_host_start(const struct delivery_host_options *options, struct delivery_host_start *s)
+static void host_free(struct delivery_host *h)
 {
-    struct delivery_host *h = calloc(1, sizeof *h);
-    CHECK(h); /* start-up: nothing is served yet */
-    h->o = *options;
-    h->start = s;
-    h->count = options->config->delivery_count;
-    h->delivery = calloc(h->count + 1, sizeof *h->delivery);
-    h->firehoses = calloc(options->loop_count, sizeof(struct firehose *));
-    CHECK(h->delivery && h->firehoses);
-    for (uint32_t i = 0; i < h->count; i++)
-        h->delivery[i] = (struct hosted_delivery){.host = h, .wanted = &options->config->deliveries[i]};
-    qsort(h->delivery, h->count, sizeof *h->delivery, by_name);
-    s->host = h;
-    s->err = (struct err){0};
-    hop(h, 0, firehose_open_arrived);
-}
-
-/* ---- stopping ------------------------------------------------------------------------------------------------------ */
-
-static void host_free(struct io_msg *m)
-{
-    struct delivery_host *h = CONTAINER_OF(m, struct delivery_host, hop_msg);
-    void (*stopped)(void *ctx) = h->stopped;
-    void *ctx = h->stopped_ctx;
-    for (uint32_t i = 0; i < h->count; i++) {
+    for (uint32_t i = 0; i < h->count && h->delivery; i++) {
         for (uint32_t n = 0; h->delivery[i].intakes && n < h->o.loop_count; n++)
             delivery_intake_destroy(h->delivery[i].intakes[n]);
         free(h->delivery[i].intakes);
     }
     free(h->delivery);
+    free(h->held);
     free(h->firehoses);
+    free(h->down);
     free(h);
+}
+
+void delivery_host_start(const struct delivery_host_options *options, struct delivery_host_start *s)
+{
+    struct delivery_host *h = calloc(1, sizeof *h);
+    uint32_t count = options->config->delivery_count, loops = options->loop_count;
+    s->host = NULL;
+    s->err = (struct err){0};
+    if (h) {
+        h->o = *options;
+        h->start = s;
+        h->delivery = calloc(count + 1, sizeof *h->delivery);
+        h->firehoses = calloc(loops, sizeof(struct firehose *));
+        h->down = calloc(loops, sizeof *h->down);
+    }
+    if (!h || !h->delivery || !h->firehoses || !h->down) {
+        if (h)
+            host_free(h);
+        s->status = err_set_status(&s->err, -ENOMEM, "deliveries");
+        s->done(s);
+        return;
+    }
+    h->count = count;
+    for (uint32_t i = 0; i < count; i++)
+        h->delivery[i] = (struct hosted_delivery){.host = h, .wanted = &options->config->deliveries[i]};
+    qsort(h->delivery, h->count, sizeof *h->delivery, by_name);
+    s->host = h;
+    hop(h, 0, firehose_open_arrived);
+}
+
+/* ---- stopping ------------------------------------------------------------------------------------------------------ */
+
+static void down_home(struct io_msg *m)
+{
+    struct delivery_host *h = CONTAINER_OF(m, struct host_down, msg)->host;
+    if (--h->down_left)
+        return;
+    void (*stopped)(void *ctx) = h->stopped;
+    void *ctx = h->stopped_ctx;
+    host_free(h);
     stopped(ctx);
 }
 
-static void loop_stop_arrived(struct io_msg *m);
+/* One of the loop's sources that is still open, taken out; NULL: none. */
+static struct delivery_source *source_take(struct delivery_host *h, uint32_t index)
+{
+    struct delivery_source **at = NULL;
+    for (uint32_t i = 0; i < h->count && !at; i++)
+        if (h->delivery[i].loop_index == index && h->delivery[i].source)
+            at = &h->delivery[i].source;
+    for (uint32_t i = 0; i < h->held_count && index == 0 && !at; i++)
+        if (h->held[i].source)
+            at = &h->held[i].source;
+    struct delivery_source *source = at ? *at : NULL;
+    if (at)
+        *at = NULL;
+    return source;
+}
 
-/* The next of this loop's sources; then the next loop. */
 static void sources_close(void *ctx)
 {
-    struct delivery_host *h = ctx;
-    for (uint32_t i = 0; i < h->count; i++) {
-        struct hosted_delivery *d = &h->delivery[i];
-        if (d->loop_index == h->at && d->source) {
-            struct delivery_source *source = d->source;
-            d->source = NULL;
-            delivery_source_close(source, sources_close, h);
-            return;
-        }
+    struct host_down *x = ctx;
+    struct delivery_source *source = source_take(x->host, x->index);
+    if (source) {
+        delivery_source_close(source, sources_close, x);
+        return;
     }
-    if (h->at + 1 < h->o.loop_count)
-        hop(h, h->at + 1, loop_stop_arrived);
-    else
-        hop(h, 0, host_free);
+    x->msg.deliver = down_home;
+    loop_post(loop_home(x->host), &x->msg);
 }
 
 static void firehose_stopped(struct firehose *f, void *ctx)
 {
+    struct host_down *x = ctx;
+    x->host->firehoses[x->index] = NULL;
     firehose_destroy(f);
-    sources_close(ctx);
+    sources_close(x);
 }
 
-static void loop_stop_arrived(struct io_msg *m)
+static void down_arrived(struct io_msg *m)
 {
-    struct delivery_host *h = CONTAINER_OF(m, struct delivery_host, hop_msg);
-    struct firehose *f = h->firehoses[h->at];
+    struct host_down *x = CONTAINER_OF(m, struct host_down, msg);
+    struct firehose *f = x->host->firehoses[x->index];
     if (f)
-        firehose_stop(f, h->grace_ms, firehose_stopped, h);
+        firehose_stop(f, x->host->grace_ms, firehose_stopped, x);
     else
-        sources_close(h);
+        sources_close(x);
 }
 
 void delivery_host_stop(struct delivery_host *h, uint32_t grace_ms, void (*stopped)(void *ctx), void *ctx)
 {
+    uint32_t loops = h->o.loop_count;
     h->grace_ms = grace_ms;
     h->stopped = stopped;
     h->stopped_ctx = ctx;
-    hop(h, 0, loop_stop_arrived);
+    h->down_left = loops;
+    for (uint32_t i = 0; i < loops; i++) { /* the last one's way home may end all, but not before it is posted */
+        h->down[i] = (struct host_down){.host = h, .index = i, .msg = {.deliver = down_arrived}};
+        loop_post(h->o.loops[i], &h->down[i].msg);
+    }
 }
 
 /* ---- asking -------------------------------------------------------------------------------------------------------- */

@@ -2,8 +2,14 @@
  * The daemon's deliveries: brings those of the configuration into the catalog, gives each a source (and, for DirectPut, a hidden
  * stream and intakes), and runs it on its loop's firehose. What a delivery does is firehose/'s; this joins it to the log.
  *
- *     host_start ──▶ firehose opened on every loop ──▶ for each delivery: stream, catalog row, source, firehose_add ──▶ done
- *     host_stop  ──▶ every loop: deliveries stop (draining), sources close ──▶ done
+ *     host_start ──▶ firehose opened on every loop ──▶ for each delivery: stream, catalog row, source, firehose_add
+ *                ──▶ for each hidden stream without a delivery: held ──▶ done
+ *     host_stop  ──▶ every loop at the same time: deliveries stop (draining), sources close ──▶ done
+ *
+ * A delivery that is no longer in the configuration does not run, and the diagnostics name it at each start. Its journal
+ * stays, so that it goes on where it was if it comes back. DirectPut's records exist nowhere but in its hidden stream,
+ * and were acknowledged: they are held for ever (until the delivery is back). Those of a stream are the stream's, whose
+ * retention goes on.
  *
  * Invariants
  *  D1. The table of hosted deliveries is complete before the first request and constant afterwards: any loop may read it.

@@ -3,19 +3,25 @@
  * (first and next counter) is asked for once at the start and refreshed by every read and wake, so that parts() answers
  * from memory. Reads and wakes are pooled states that outlive a cancelled caller.
  *
+ * A read may name a shard that is no part (an open object of a delivery whose source has changed since): it is asked
+ * for by its uid, and answered by what the log has.
+ *
  * Failure modes: a shard that is gone or fenced answers reads with its status; the delivery decides. Without memory a
- * read or wake completes with -ENOMEM, from the loop.
+ * read completes with -ENOMEM from the loop, a wake at once; a change of the shards is looked at again a second later.
  */
 #include "broker/delivery_source.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "broker/api/shard_call.h"
 #include "common/base/check.h"
+#include "common/base/diag.h"
 #include "common/base/pool.h"
 
-#define PARTS_MAX 4096
-#define CALLS_MAX 8192
+#define PARTS_GUESS 64
+#define CALLS_MAX   16384
+#define AGAIN_MS    1000
 
 struct source_part_state {
     struct delivery_source *owner;
@@ -30,12 +36,11 @@ struct source_part_state {
 
 struct read_state {
     struct delivery_source *owner;
-    struct source_part_state *part;
-    struct source_read *read; /* NULL once it is answered */
+    struct source_part_state *part; /* NULL: a shard of another stream */
+    struct source_read *read;       /* NULL once it is answered */
     struct shard_read call;
     uint32_t lent;
     struct io_defer defer; /* for answers that came inside the call, or need no call */
-    int deferred_status;
     bool starting;
 };
 
@@ -49,17 +54,33 @@ struct wake_state {
     struct list link;
 };
 
+/* In source_read.state and source_wake.state: there was no memory for one of the above. */
+struct refused_read {
+    struct io_defer defer;
+    struct delivery_source *owner;
+    struct source_read *read;
+};
+_Static_assert(sizeof(struct refused_read) <= sizeof((struct source_read){0}.state), "it fits into the caller's state");
+struct refused_wake {
+    struct wake_state *none; /* as state[0] of any other wake; NULL */
+    struct io_defer defer;
+    struct delivery_source *owner;
+    struct source_wake *wake;
+};
+_Static_assert(sizeof(struct refused_wake) <= sizeof((struct source_wake){0}.state), "it fits into the caller's state");
+
 struct delivery_source {
     struct source source;
     struct api_loop *loop;
     uint64_t stream_uid;
+    const char *name; /* the delivery's */
     struct source_part_state **parts;
     uint32_t part_count;
     struct pool reads, wakes;
     struct list waiting; /* wake_state */
     struct api_stream_watch watch;
-    uint64_t lost_records;
-    uint32_t under_way; /* reads, wakes, asks and needs that may still call back */
+    struct io_timer again; /* parts_refresh failed */
+    uint32_t under_way;    /* reads, wakes, asks and needs that may still call back */
     bool closing;
     void (*closed)(void *ctx);
     void *closed_ctx;
@@ -104,7 +125,8 @@ static void source_settle(struct delivery_source *s)
 static void part_lost(struct shard_need *n, uint64_t from_counter, uint64_t to_counter)
 {
     struct source_part_state *p = CONTAINER_OF(n, struct source_part_state, need);
-    p->owner->lost_records += to_counter - from_counter;
+    diag(DIAG_WARN, "undelivered_records_lost", "delivery=%s shard=%" PRIu32 " from=%" PRIu64 " records=%" PRIu64,
+         p->owner->name, p->row.index, from_counter, to_counter - from_counter);
 }
 
 static void part_asked(struct shard_ask *a)
@@ -142,6 +164,8 @@ static int part_add(struct delivery_source *s, const struct catalog_shard *row, 
     p->need = (struct shard_need){.shard_uid = row->uid, .counter = 0, .lost = part_lost};
     shard_need_add(s->loop, &p->need);
     p->ask = (struct shard_ask){.done = part_asked, .shard_uid = row->uid};
+    if (opening)
+        opening->asking++;
     s->under_way++;
     shard_ask(s->loop, &p->ask);
     return 0;
@@ -155,28 +179,41 @@ static uint64_t uid_of_index(const struct catalog_shard *rows, uint32_t count, i
     return 0;
 }
 
-/* Brings the parts up to date with the stream's shards; returns how many asks were started or -ENOMEM. */
+/* The stream's shards; NULL without memory. */
+static struct catalog_shard *rows_read(struct delivery_source *s, uint32_t *out_count)
+{
+    for (uint32_t cap = PARTS_GUESS;;) {
+        struct catalog_shard *rows = malloc(cap * sizeof *rows);
+        uint32_t count = rows ? api_stream_shards(s->loop, s->stream_uid, rows, cap) : 0;
+        if (!rows || count <= cap) {
+            *out_count = count;
+            return rows;
+        }
+        free(rows);
+        cap = count;
+    }
+}
+
+/* Brings the parts up to date with the stream's shards. A part is gone only if the stream does not name it: -ENOMEM,
+ * which may leave some shards unknown for now, ends none. */
 static int parts_refresh(struct delivery_source *s, struct delivery_source_open *opening)
 {
-    struct catalog_shard *rows = malloc(PARTS_MAX * sizeof *rows);
+    uint32_t count;
+    int status = 0;
+    struct catalog_shard *rows = rows_read(s, &count);
     if (!rows)
         return -ENOMEM;
-    uint32_t count = api_stream_shards(s->loop, s->stream_uid, rows, PARTS_MAX);
-    if (count > PARTS_MAX)
-        count = PARTS_MAX;
-    int added = 0, status = 0;
     for (uint32_t i = 0; i < s->part_count; i++)
         s->parts[i]->gone = true;
-    for (uint32_t i = 0; i < count && status >= 0; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         struct source_part_state *p = part_find(s, rows[i].uid);
         if (!p) {
-            if (opening)
-                opening->asking++;
-            status = part_add(s, &rows[i], opening);
-            if (status < 0)
-                break;
+            int rc = part_add(s, &rows[i], opening);
+            if (rc < 0) {
+                status = rc;
+                continue;
+            }
             p = s->parts[s->part_count - 1];
-            added++;
         }
         p->gone = false;
         p->row = rows[i];
@@ -184,7 +221,7 @@ static int parts_refresh(struct delivery_source *s, struct delivery_source_open 
         p->parents[1] = uid_of_index(rows, count, rows[i].adjacent_parent);
     }
     free(rows);
-    return status < 0 ? status : added;
+    return status;
 }
 
 static uint32_t source_parts(struct source *source, struct source_part *out, uint32_t cap)
@@ -219,6 +256,8 @@ static void read_released(struct shard_read *call)
 
 static bool part_ended_at(const struct source_part_state *p, uint64_t counter)
 {
+    if (!p)
+        return false;
     return p->gone || (p->row.end_counter != UINT64_MAX && counter >= p->row.end_counter);
 }
 
@@ -228,7 +267,7 @@ static void read_tell(struct read_state *st)
     struct source_read *r = st->read;
     struct source_part_state *p = st->part;
     r->status = call->log.status;
-    if (call->log.status == 0 || call->log.status == ST_TRIMMED) {
+    if (p && (call->log.status == 0 || call->log.status == ST_TRIMMED)) {
         p->first_counter = call->first_counter;
         p->next_counter = call->next_counter;
     }
@@ -261,31 +300,53 @@ static void read_answered(struct shard_read *call)
     loop_defer(api_loop_io(st->owner->loop), &st->defer);
 }
 
-static void read_answer_deferred(struct io_defer *d)
+/* The part has ended: nothing has to be asked. */
+static void read_ended_deferred(struct io_defer *d)
 {
     struct read_state *st = CONTAINER_OF(d, struct read_state, defer);
     struct source_read *r = st->read;
     struct delivery_source *s = st->owner;
-    r->status = st->deferred_status;
+    r->status = 0;
     r->block_count = 0;
-    r->part_ended = st->deferred_status == 0;
+    r->part_ended = true;
     pool_put(&s->reads, st);
     r->done(r);
     source_settle(s);
+}
+
+static void read_refused_deferred(struct io_defer *d)
+{
+    struct refused_read *refused = CONTAINER_OF(d, struct refused_read, defer);
+    struct source_read *r = refused->read;
+    struct delivery_source *s = refused->owner;
+    r->status = -ENOMEM;
+    r->block_count = 0;
+    r->part_ended = false;
+    r->done(r);
+    source_settle(s);
+}
+
+static void read_refuse(struct delivery_source *s, struct source_read *r)
+{
+    struct refused_read *refused = (struct refused_read *)r->state;
+    *refused = (struct refused_read){.defer.run = read_refused_deferred, .owner = s, .read = r};
+    loop_defer(api_loop_io(s->loop), &refused->defer);
 }
 
 static void source_read_start(struct source *source, struct source_read *r)
 {
     struct delivery_source *s = source->owner;
     struct read_state *st = pool_get(&s->reads);
-    CHECK(st); /* a delivery has at most a few reads a part under way; the pool holds CALLS_MAX */
     s->under_way++;
+    if (!st) {
+        read_refuse(s, r);
+        return;
+    }
     st->owner = s;
     st->read = r;
     st->part = part_find(s, r->part);
-    if (!st->part || part_ended_at(st->part, r->from_counter)) {
-        st->deferred_status = st->part ? 0 : ST_CLOSED;
-        st->defer.run = read_answer_deferred;
+    if (part_ended_at(st->part, r->from_counter)) {
+        st->defer.run = read_ended_deferred;
         loop_defer(api_loop_io(s->loop), &st->defer);
         return;
     }
@@ -334,7 +395,7 @@ static void wake_deferred(struct io_defer *d)
 static void wake_answered(struct shard_watch *call)
 {
     struct wake_state *st = CONTAINER_OF(call, struct wake_state, call);
-    if (call->status == 0 && st->part->next_counter <= call->counter)
+    if (call->status == 0 && st->part && st->part->next_counter <= call->counter)
         st->part->next_counter = call->counter + 1;
     st->defer.run = wake_deferred;
     if (st->starting) /* inside the call: source.h promises later */
@@ -343,15 +404,46 @@ static void wake_answered(struct shard_watch *call)
         wake_deferred(&st->defer);
 }
 
+static void wake_refused_deferred(struct io_defer *d)
+{
+    struct refused_wake *refused = CONTAINER_OF(d, struct refused_wake, defer);
+    struct delivery_source *s = refused->owner;
+    struct source_wake *w = refused->wake;
+    refused->wake = NULL;
+    w->woken(w);
+    source_settle(s);
+}
+
+static void wake_refuse(struct delivery_source *s, struct source_wake *w)
+{
+    struct refused_wake *refused = (struct refused_wake *)w->state;
+    *refused = (struct refused_wake){.defer.run = wake_refused_deferred, .owner = s, .wake = w};
+    loop_defer(api_loop_io(s->loop), &refused->defer);
+}
+
+static void wake_refused_cancel(struct source_wake *w)
+{
+    struct refused_wake *refused = (struct refused_wake *)w->state;
+    if (refused->wake != w)
+        return;
+    refused->wake = NULL;
+    loop_defer_cancel(&refused->defer);
+    source_settle(refused->owner);
+}
+
 static void source_wake_start(struct source *source, struct source_wake *w)
 {
     struct delivery_source *s = source->owner;
     struct wake_state *st = pool_get(&s->wakes);
-    CHECK(st); /* one a part */
     s->under_way++;
+    if (!st) {
+        wake_refuse(s, w);
+        return;
+    }
     st->owner = s;
     st->wake = w;
     st->part = part_find(s, w->part);
+    memset(w->state, 0, sizeof w->state); /* no refused_wake */
     w->state[0] = st;
     list_push_back(&s->waiting, &st->link);
     if (!st->part || part_ended_at(st->part, w->counter)) {
@@ -369,7 +461,11 @@ static void source_wake_start(struct source *source, struct source_wake *w)
 static void source_wake_cancel(struct source *source, struct source_wake *w)
 {
     struct wake_state *st = w->state[0];
-    if (!st || st->wake != w)
+    if (!st) {
+        wake_refused_cancel(w);
+        return;
+    }
+    if (st->wake != w)
         return;
     st->wake = NULL;
     w->state[0] = NULL;
@@ -390,11 +486,11 @@ static void source_delivered(struct source *source, uint64_t part, uint64_t coun
 
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
-static void shards_changed(struct api_stream_watch *w)
+static void parts_update(struct delivery_source *s)
 {
-    struct delivery_source *s = CONTAINER_OF(w, struct delivery_source, watch);
+    struct loop *io = api_loop_io(s->loop);
     if (parts_refresh(s, NULL) < 0)
-        return; /* without memory the parts stay as they are until the next change */
+        timer_arm(io, &s->again, mono_add_ms(loop_now(io), AGAIN_MS));
     LIST_FOREACH_SAFE (it, &s->waiting) {
         struct wake_state *st = CONTAINER_OF(it, struct wake_state, link);
         if (st->wake && !st->defer.run && part_ended_at(st->part, st->wake->counter)) {
@@ -404,6 +500,16 @@ static void shards_changed(struct api_stream_watch *w)
     }
     if (s->source.parts_changed)
         s->source.parts_changed(&s->source);
+}
+
+static void shards_changed(struct api_stream_watch *w)
+{
+    parts_update(CONTAINER_OF(w, struct delivery_source, watch));
+}
+
+static void again_fired(struct io_timer *t)
+{
+    parts_update(CONTAINER_OF(t, struct delivery_source, again));
 }
 
 static const struct source_ops delivery_source_ops = {
@@ -431,16 +537,16 @@ int delivery_source_open(struct api_loop *l, uint64_t stream_uid, struct deliver
     s->source = (struct source){.ops = &delivery_source_ops, .owner = s};
     s->loop = l;
     s->stream_uid = stream_uid;
+    s->name = o->name;
     list_init(&s->waiting);
     pool_init(&s->reads, sizeof(struct read_state), 8, CALLS_MAX);
     pool_init(&s->wakes, sizeof(struct wake_state), 8, CALLS_MAX);
     s->watch = (struct api_stream_watch){.changed = shards_changed, .stream_uid = stream_uid};
+    s->again.fired = again_fired;
     api_stream_watch(l, &s->watch);
     o->source = s;
     o->asking = 1; /* this function: shard_ask may answer inside the call */
-    int added = parts_refresh(s, o);
-    if (added < 0)
-        return added;
+    o->status = parts_refresh(s, o);
     if (--o->asking == 0) {
         s->closed_ctx = o;
         s->closed_defer.run = opened_deferred;
@@ -462,6 +568,7 @@ void delivery_source_close(struct delivery_source *s, void (*closed)(void *ctx),
     s->closing = true;
     s->source.parts_changed = NULL;
     api_stream_unwatch(&s->watch);
+    timer_disarm(api_loop_io(s->loop), &s->again);
     LIST_FOREACH_SAFE (it, &s->waiting) {
         struct wake_state *st = CONTAINER_OF(it, struct wake_state, link);
         if (st->wake)
@@ -479,7 +586,10 @@ struct source *delivery_source_of(struct delivery_source *s)
     return &s->source;
 }
 
-uint64_t delivery_source_lost(const struct delivery_source *s)
+uint64_t delivery_source_records(const struct delivery_source *s)
 {
-    return s->lost_records;
+    uint64_t records = 0;
+    for (uint32_t i = 0; i < s->part_count; i++)
+        records += s->parts[i]->next_counter - s->parts[i]->first_counter;
+    return records;
 }
