@@ -9,7 +9,8 @@ struct delivery_intake {
     struct intake intake;
     struct api_loop *loop;
     uint64_t stream_uid, capacity_bytes;
-    uint64_t shard_uid; /* 0: not looked up yet */
+    uint64_t shard_uid;      /* 0: not looked up yet */
+    uint64_t shard_capacity; /* its part of the stream's */
     bool local;
 };
 
@@ -61,7 +62,8 @@ static int remote_start(struct delivery_intake *i, const struct block_record *re
             rc = ST_THROTTLED;
     }
     r->a = a;
-    r->item = (struct shard_append){.shard_uid = i->shard_uid, .records = copy, .count = count};
+    r->item = (struct shard_append){
+        .shard_uid = i->shard_uid, .records = copy, .count = count, .waiting_bytes_max = i->shard_capacity};
     r->all = (struct shard_append_all){.done = remote_done, .item = &r->item, .count = 1};
     if (rc == 0)
         rc = shard_append_all(i->loop, &r->all, &r->arena) < 0 ? ST_THROTTLED : 0;
@@ -81,6 +83,8 @@ static void shard_choose(struct delivery_intake *i)
         if (i->local || i->shard_uid == 0)
             i->shard_uid = rows[n].uid;
     }
+    uint64_t part = i->capacity_bytes / (count ? count : 1);
+    i->shard_capacity = part ? part : 1;
 }
 
 static int intake_append_start(struct intake *intake, const struct block_record *records, uint32_t count,
@@ -94,11 +98,9 @@ static int intake_append_start(struct intake *intake, const struct block_record 
     if (!i->local)
         return remote_start(i, records, count, a);
     struct log_shard *shard = log_shard_find(api_loop_log(i->loop), i->shard_uid);
-    struct log_shard_info info;
     if (!shard)
         return ST_CLOSED;
-    log_shard_info(shard, &info);
-    if (info.disk_bytes >= i->capacity_bytes)
+    if (shard_waiting_bytes(shard) >= i->shard_capacity)
         return ST_RESERVE;
     struct local_append *l = (struct local_append *)a->state;
     *l = (struct local_append){.log.done = local_done, .a = a};

@@ -1,7 +1,8 @@
 /*
  * DirectPut's way into the log: one intake a loop and delivery, which appends to the delivery's hidden stream. A record stays on
  * its connection's loop: the shard that this loop owns is taken; where the number of loops has changed since and it owns none,
- * the first shard, by a message. The stream is capped in bytes: beyond it, ST_RESERVE (ServiceUnavailableException).
+ * the first shard, by a message. What waits for delivery is capped in bytes, each shard at its part:
+ * beyond it, ST_RESERVE (ServiceUnavailableException).
  */
 #ifndef SLUICE_BROKER_DELIVERY_INTAKE_H
 #define SLUICE_BROKER_DELIVERY_INTAKE_H

@@ -122,11 +122,24 @@ static void append_done(struct log_append *log)
     part_release(a->part);
 }
 
+uint64_t shard_waiting_bytes(const struct log_shard *shard)
+{
+    struct log_shard_info info;
+    log_shard_info(shard, &info);
+    uint64_t from = info.needed_counter > info.first_counter ? info.needed_counter : info.first_counter;
+    if (from >= info.next_counter)
+        return 0;
+    double share = (double)(info.next_counter - from) / (double)(info.next_counter - info.first_counter);
+    return (uint64_t)((double)info.disk_bytes * share);
+}
+
 static int append_start(struct api_loop *owner, struct shard_append *a)
 {
     struct log_shard *shard = log_shard_find(owner->log, a->shard_uid);
     if (!shard)
         return ST_NOT_FOUND;
+    if (a->waiting_bytes_max && shard_waiting_bytes(shard) >= a->waiting_bytes_max)
+        return ST_RESERVE;
     a->taken = limit_writes(owner, a);
     if (!a->taken)
         return ST_THROTTLED;

@@ -24,7 +24,8 @@ struct shard_append {
     uint64_t shard_uid;
     const struct block_record *records; /* until done */
     uint32_t count;
-    bool limited; /* AWS's limits of a shard apply, if they are on */
+    bool limited;               /* AWS's limits of a shard apply, if they are on */
+    uint64_t waiting_bytes_max; /* ST_RESERVE if shard_waiting_bytes has reached it; 0: no limit */
     /* out: */
     uint32_t taken; /* the first ones were stored if status is 0; the others were over the shard's limit */
     int status;     /* 0, or why none was stored */
@@ -49,6 +50,9 @@ struct shard_append_all {
 };
 /* `arena` (of the request) serves for the messages. -ENOMEM: it is used up; nothing was taken, `done` will not come. */
 int shard_append_all(struct api_loop *l, struct shard_append_all *a, struct arena *arena) must_use;
+
+/* About how many bytes of a shard its deliveries have not delivered yet: its bytes, by the share of its records. */
+uint64_t shard_waiting_bytes(const struct log_shard *shard);
 
 /* ---- reading ------------------------------------------------------------------------------------------------------ */
 

@@ -85,6 +85,7 @@ void log_shard_info(const struct log_shard *s, struct log_shard_info *out)
         .visible_counter = visible_next(s, LOG_VISIBLE),
         .synced_counter = visible_next(s, LOG_SYNCED),
         .last_arrival = s->durable_arrival,
+        .needed_counter = retain_floor(s),
         .disk_bytes = s->disk_bytes,
     };
     snprintf(out->trouble, sizeof out->trouble, "%s", s->trouble);

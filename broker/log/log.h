@@ -100,6 +100,7 @@ struct log_shard_info {
     uint64_t next_counter;       /* of the next record to be appended */
     uint64_t visible_counter;    /* consumers see counters below this */
     uint64_t synced_counter;     /* the firehose sees counters below this */
+    uint64_t needed_counter;     /* the lowest that a log_need holds; UINT64_MAX if none */
     struct wall_ms last_arrival; /* of the newest block; 0 if none */
     uint64_t disk_bytes;
     char trouble[160]; /* file, offset and cause if not OK, else "" */

@@ -178,8 +178,11 @@ void log_shard_remove(struct log_shard *s, struct log_remove *r)
 
 void log_shard_info(const struct log_shard *s, struct log_shard_info *out)
 {
-    *out = (struct log_shard_info){
-        .first_counter = s->first, .next_counter = s->next, .visible_counter = s->next, .synced_counter = s->next};
+    *out = (struct log_shard_info){.first_counter = s->first,
+                                   .next_counter = s->next,
+                                   .visible_counter = s->next,
+                                   .synced_counter = s->next,
+                                   .needed_counter = UINT64_MAX};
     if (s->count)
         out->last_arrival = s->block[s->count - 1].header.arrival;
 }
