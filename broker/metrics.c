@@ -12,7 +12,8 @@ struct gathering {
     struct loop_tour tour;
     struct metrics *m;
     struct http_exchange *x;
-    struct bytebuf out; /* the loops' own lines */
+    struct bytebuf out;     /* /deliveries/NAME: the answer */
+    struct bytebuf samples; /* /metrics: struct firehose_sample, of all loops */
     struct api_stats api;
     struct log_stats log;
     struct histogram commit_us, commit_sizes;
@@ -22,6 +23,12 @@ struct gathering {
     struct slice name; /* of /deliveries/NAME */
     uint32_t loop_index;
 };
+
+static void respond_text(struct http_exchange *x, int status, const char *type, struct slice body)
+{
+    struct http_header header = {SLICE_LIT("Content-Type"), slice_str(type)};
+    http_respond(x, status, &header, 1, body);
+}
 
 /* ---- Prometheus text ---------------------------------------------------------------------------------------------- */
 
@@ -35,8 +42,8 @@ static void metric_histogram(struct bytebuf *b, const char *name, const char *he
 {
     bytebuf_printf(b, "# HELP %s %s\n# TYPE %s histogram\n", name, help, name);
     for (uint64_t le = 64; le <= 1ull << 28; le *= 4)
-        bytebuf_printf(b, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, (double)le * unit, histogram_count_le(h, le));
-    bytebuf_printf(b, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %g\n%s_count %" PRIu64 "\n", name, h->count, name,
+        bytebuf_printf(b, "%s_bucket{le=\"%.15g\"} %" PRIu64 "\n", name, (double)le * unit, histogram_count_le(h, le));
+    bytebuf_printf(b, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.15g\n%s_count %" PRIu64 "\n", name, h->count, name,
                    (double)h->sum * unit, name, h->count);
 }
 
@@ -99,6 +106,10 @@ static void log_add(struct gathering *g, const struct log_stats *s)
     uint64_t *to = &g->log.append_records;
     const uint64_t *from = &s->append_records;
     /* The counters of struct log_stats are one run of u64, from append_records to expired_segments. */
+    _Static_assert(offsetof(struct log_stats, append_records) == 0 &&
+                       offsetof(struct log_stats, disk_free_bytes) ==
+                           offsetof(struct log_stats, expired_segments) + sizeof(uint64_t),
+                   "a new counter of the log stands between them");
     size_t n =
         (offsetof(struct log_stats, expired_segments) - offsetof(struct log_stats, append_records)) / sizeof *to + 1;
     for (size_t i = 0; i < n; i++)
@@ -132,7 +143,7 @@ static void gather_visit(struct loop_tour *t, uint32_t index)
     if (m->servers[index])
         http_add(&g->http, http_server_stats(m->servers[index]));
     if (m->deliveries && delivery_host_firehose(m->deliveries, index))
-        firehose_metrics_write(delivery_host_firehose(m->deliveries, index), &g->out);
+        firehose_sample(delivery_host_firehose(m->deliveries, index), &g->samples);
     g->backend = loop_backend_name(m->loops[index]);
     g->fallback_errno = loop_fallback_errno(m->loops[index]);
 }
@@ -151,20 +162,20 @@ static void gather_done(struct loop_tour *t)
     api_stats_write(g->m->api, &g->api, &b);
     log_write(&b, g);
     http_write(&b, &g->http);
-    bytebuf_slice(&b, bytebuf_view(&g->out));
-    bytebuf_deinit(&g->out);
+    firehose_metrics_write((const struct firehose_sample *)g->samples.ptr,
+                           (uint32_t)(g->samples.len / sizeof(struct firehose_sample)), &b);
     static const struct http_header type = {{(const uint8_t *)"Content-Type", 12},
                                             {(const uint8_t *)"text/plain; version=0.0.4; charset=utf-8", 40}};
-    int status = bytebuf_failed(&b) ? 500 : 200;
     struct http_exchange *x = g->x;
+    bool failed = bytebuf_failed(&b) || bytebuf_failed(&g->samples);
+    bytebuf_deinit(&g->samples);
     free(g);
-    http_respond_buf(x, status, &type, 1, &b);
-}
-
-static void respond_text(struct http_exchange *x, int status, const char *type, struct slice body)
-{
-    struct http_header header = {SLICE_LIT("Content-Type"), slice_str(type)};
-    http_respond(x, status, &header, 1, body);
+    if (failed) {
+        bytebuf_deinit(&b);
+        respond_text(x, 503, "text/plain", SLICE_LIT("no memory\n"));
+        return;
+    }
+    http_respond_buf(x, 200, &type, 1, &b);
 }
 
 static void gather(struct metrics *m, struct api_loop *l, struct http_exchange *x)
@@ -176,7 +187,7 @@ static void gather(struct metrics *m, struct api_loop *l, struct http_exchange *
     }
     g->m = m;
     g->x = x;
-    bytebuf_init(&g->out, METRICS_BYTES_MAX / 2);
+    bytebuf_init(&g->samples, METRICS_BYTES_MAX);
     g->tour = (struct loop_tour){.loops = m->loops,
                                  .loop_count = m->loop_count,
                                  .home = api_loop_index(l),
@@ -204,7 +215,12 @@ static void delivery_done(struct loop_tour *t)
     struct http_exchange *x = g->x;
     struct bytebuf out = g->out;
     free(g);
-    http_respond_buf(x, out.len ? 200 : 503, &type, 1, &out);
+    if (out.len && !bytebuf_failed(&out)) {
+        http_respond_buf(x, 200, &type, 1, &out);
+        return;
+    }
+    bytebuf_deinit(&out);
+    respond_text(x, 503, "text/plain", SLICE_LIT("no memory\n"));
 }
 
 static bool delivery_request(struct metrics *m, struct api_loop *l, struct http_exchange *x, struct slice name)

@@ -435,15 +435,24 @@ static double seconds(int64_t ms)
       seconds(s.last_object.ms))                                                                                 \
     X("last_error_seconds", "gauge", "When something failed last", "%.3f", seconds(s.last_error_time.ms))
 
-void firehose_metrics_write(struct firehose *f, struct bytebuf *out)
+void firehose_sample(struct firehose *f, struct bytebuf *out)
 {
-#define WRITE_METRIC(name, type, help, format, expression)                                                       \
-    bytebuf_str(out, "# HELP sluice_delivery_" name " " help ".\n# TYPE sluice_delivery_" name " " type "\n");   \
-    for (uint32_t i = 0; i < f->count; i++) {                                                                    \
-        struct delivery_status s;                                                                                \
-        delivery_status(f->entries[i]->d, &s);                                                                   \
-        bytebuf_printf(out, "sluice_delivery_" name "{delivery=\"%s\"} " format "\n", entry_name(f->entries[i]), \
-                       expression);                                                                              \
+    for (uint32_t i = 0; i < f->count; i++) {
+        struct firehose_sample one;
+        memset(&one, 0, sizeof one);
+        memcpy(one.name, entry_name(f->entries[i]), strlen(entry_name(f->entries[i])));
+        delivery_status(f->entries[i]->d, &one.status);
+        bytebuf_slice(out, slice_of(&one, sizeof one));
+    }
+}
+
+void firehose_metrics_write(const struct firehose_sample *sample, uint32_t count, struct bytebuf *out)
+{
+#define WRITE_METRIC(metric, type, help, format, expression)                                                         \
+    bytebuf_str(out, "# HELP sluice_delivery_" metric " " help ".\n# TYPE sluice_delivery_" metric " " type "\n");   \
+    for (uint32_t i = 0; i < count; i++) {                                                                           \
+        const struct delivery_status s = sample[i].status;                                                           \
+        bytebuf_printf(out, "sluice_delivery_" metric "{delivery=\"%s\"} " format "\n", sample[i].name, expression); \
     }
     METRICS(WRITE_METRIC)
 #undef WRITE_METRIC

@@ -51,8 +51,15 @@ struct delivery *firehose_next(struct firehose *f, struct delivery *after);
 /* Stops all: each delivers what is buffered within `grace_ms`, or leaves it for the next start. Once. */
 void firehose_stop(struct firehose *f, uint32_t grace_ms, void (*stopped)(struct firehose *f, void *ctx), void *ctx);
 
-/* The deliveries' status as Prometheus text. */
-void firehose_metrics_write(struct firehose *f, struct bytebuf *out);
+/* What the metrics show of one delivery. */
+struct firehose_sample {
+    char name[DELIVERY_NAME_MAX + 1];
+    struct delivery_status status;
+};
+/* Appends one of each delivery to `out`, as bytes. */
+void firehose_sample(struct firehose *f, struct bytebuf *out);
+/* Prometheus text of samples, which may come from several loops: each metric is named once. */
+void firehose_metrics_write(const struct firehose_sample *sample, uint32_t count, struct bytebuf *out);
 /* One delivery's status as a JSON object (for `sluice delivery describe`). */
 void delivery_status_print(struct delivery *d, struct bytebuf *out);
 

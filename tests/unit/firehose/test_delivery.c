@@ -534,7 +534,12 @@ static void metrics_and_status_tell_what_was_delivered(void **state)
     record_source_append_numbered(&w->source, 1, 100, 100, now(w));
     WAIT_FOR(w, all_delivered);
     bytebuf_init(&b, 1 << 20);
-    firehose_metrics_write(w->f, &b);
+    struct bytebuf samples;
+    bytebuf_init(&samples, 1 << 20);
+    firehose_sample(w->f, &samples);
+    assert_int_equal(samples.len, sizeof(struct firehose_sample));
+    firehose_metrics_write((const struct firehose_sample *)samples.ptr, 1, &b);
+    bytebuf_deinit(&samples);
     bytebuf_byte(&b, 0);
     assert_non_null(strstr((char *)b.ptr, "# TYPE sluice_delivery_records_total counter\n"
                                           "sluice_delivery_records_total{delivery=\"archive\"} 100\n"));
