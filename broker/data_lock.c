@@ -50,6 +50,7 @@ int data_lock(const char *folder, struct err *e)
                        pid[0] ? pid : "unknown");
     }
     int len = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
+    errno = EIO; /* for a short write */
     if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)len, 0) != len) {
         rc = err_set_status(e, -errno, "%s", path);
         close(fd);
