@@ -97,7 +97,7 @@ int firehose_journal_create(struct loop *loop, const struct firehose_journal_opt
         free(j);
         return -ENAMETOOLONG;
     }
-    strcpy(j->folder, options->folder);
+    memcpy(j->folder, options->folder, strlen(options->folder) + 1);
     j->loop = loop;
     j->roll_bytes = options->roll_bytes ? options->roll_bytes : FIREHOSE_JOURNAL_ROLL_BYTES;
     journal_state_init(&j->state);

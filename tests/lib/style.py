@@ -38,7 +38,7 @@ LAW = {
 LAW_EXTRA = {"client/cmd_inspect.c": ["broker/log"]}
 
 SEAM_ONLY = re.compile(
-    r"\b(clock_gettime|gettimeofday|time|getrandom|random|rand|srand|rand_r|arc4random|randombytes_buf|nanosleep|usleep|sleep)\s*\(")
+    r"(?<![\w>.])(clock_gettime|gettimeofday|time|getrandom|random|rand|srand|rand_r|arc4random|randombytes_buf|nanosleep|usleep|sleep)\s*\(")
 SEAM_FILES = re.compile(r"^common/io/[a-z_]*\.c$")
 BANNED = re.compile(
     r"\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|alloca|system|popen|tmpnam|mktemp|atoi|atol|atoll|strerror)\s*\(")
