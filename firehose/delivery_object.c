@@ -117,7 +117,7 @@ static void key_random(void *ctx, uint8_t *out, size_t len)
 /* The final key; a replay has one already, unless it was somebody else's. */
 static int make_key(struct delivery_object *o)
 {
-    struct prefix_values values = {.time = o->intent.oldest, .random = key_random, .ctx = o->d->loop};
+    struct prefix_values values = {.time = o->intent.oldest, .random_bytes = key_random, .ctx = o->d->loop};
     char unique[NAME_UNIQUE_CHARS + 1];
     if (o->intent.key[0])
         return 0;

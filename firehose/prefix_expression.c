@@ -9,7 +9,7 @@ static void put_random(const struct prefix_values *values, struct bytebuf *out)
 {
     static const char chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     uint8_t bytes[PREFIX_RANDOM_CHARS * 2];
-    values->random(values->ctx, bytes, sizeof bytes);
+    values->random_bytes(values->ctx, bytes, sizeof bytes);
     for (uint32_t i = 0; i < PREFIX_RANDOM_CHARS; i++) /* 65,536 % 62 leaves a bias of 1e-3 at most: no secret */
         bytebuf_byte(out, (uint8_t)chars[(bytes[2 * i] << 8 | bytes[2 * i + 1]) % 62u]);
 }

@@ -22,7 +22,7 @@ enum prefix_kind { PREFIX_OF_OBJECTS, PREFIX_OF_ERRORS };
 struct prefix_values {
     struct wall_ms time;
     /* Fills `out` with unpredictable bytes. */
-    void (*random)(void *ctx, uint8_t *out, size_t len);
+    void (*random_bytes)(void *ctx, uint8_t *out, size_t len);
     void *ctx;
     const char *error_type; /* for PREFIX_OF_ERRORS */
 };

@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(&ms, data, 8);
     struct slice text = slice_of(data + 9, size - 9);
     enum prefix_kind kind = data[8] & 1 ? PREFIX_OF_ERRORS : PREFIX_OF_OBJECTS;
-    struct prefix_values v = {.time = {ms % 253402300800000ll}, .random = fixed_random, .error_type = "failed"};
+    struct prefix_values v = {.time = {ms % 253402300800000ll}, .random_bytes = fixed_random, .error_type = "failed"};
     struct prefix_facts facts;
     struct err e = {0};
     struct bytebuf out;

@@ -480,7 +480,7 @@ static void a_prefix_is_checked_once_and_evaluated_for_each_object(void **state)
     assert_int_equal(prefix_check(p, PREFIX_OF_OBJECTS, &facts, &e), 0);
     assert_true(facts.has_timestamp && facts.has_expression);
     uint8_t next = 1;
-    struct prefix_values v = {.time = sunday, .random = counting_random, .ctx = &next};
+    struct prefix_values v = {.time = sunday, .random_bytes = counting_random, .ctx = &next};
     struct bytebuf b;
     bytebuf_init(&b, 256);
     assert_int_equal(prefix_evaluate(p, PREFIX_OF_OBJECTS, &v, &b), 0);
@@ -513,7 +513,7 @@ static void an_object_is_named_as_firehose_names_it(void **state)
     struct delivery_settings s;
     char unique[NAME_UNIQUE_CHARS + 1], key[SINK_KEY_MAX + 1];
     uint8_t next = 0;
-    struct prefix_values v = {.time = sunday, .random = counting_random, .ctx = &next};
+    struct prefix_values v = {.time = sunday, .random_bytes = counting_random, .ctx = &next};
     settings_for_names(&s);
     name_unique(0x1f0c9a3e, 42, 77, unique);
     assert_string_equal(unique, "1f0c9a3e-0000-0000-002a-00000000004d");
@@ -537,7 +537,7 @@ static void a_key_never_leads_out_of_the_sink_and_is_never_too_long(void **state
     struct delivery_settings s;
     char key[SINK_KEY_MAX + 1];
     uint8_t next = 0;
-    struct prefix_values v = {.time = sunday, .random = counting_random, .ctx = &next};
+    struct prefix_values v = {.time = sunday, .random_bytes = counting_random, .ctx = &next};
     settings_for_names(&s);
     strcpy(s.prefix, "a/!{timestamp:'..'}/");
     assert_int_equal(name_object_key(&s, "u", &v, key), ST_INVALID);
