@@ -34,7 +34,7 @@
 #define RETRY_MS_MIN    250u
 #define RETRY_MS_MAX    60000u
 #define OBJECTS_DEFAULT 4u
-#define JOBS_DEFAULT    2u
+#define JOBS_DEFAULT    3u /* one more than workers keeps them busy */
 
 static void retry_fired(struct io_timer *t);
 static void grace_fired(struct io_timer *t);
@@ -118,8 +118,7 @@ static int objects_make(struct delivery *d, uint32_t count)
         o->timer.fired = object_retry_fired;
         list_init(&o->flows);
         o->sink = d->sink->ops->object_create(d->sink);
-        o->age = calloc(1, sizeof *o->age);
-        if (!o->sink || !o->age) {
+        if (!o->sink) {
             d->object_count++;
             return -ENOMEM;
         }

@@ -18,7 +18,7 @@ struct delivery_options {
     uint64_t uid;                        /* never used again after a deletion */
     uint8_t log_uid[16];                 /* of the data directory: in the journal's frames */
     struct piece_pool *pieces;           /* shared by the deliveries of the loop */
-    uint32_t jobs_max;                   /* compressions at once; 0: 2 */
+    uint32_t jobs_max;                   /* compressions at once; 0: 3 */
     uint32_t objects_max;                /* open and unfinished objects; 0: 4 */
     uint32_t retry_ms_min, retry_ms_max; /* 0: 250 ms, 60 s */
     struct source *source;

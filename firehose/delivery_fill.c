@@ -89,7 +89,7 @@ static void set_deadlines(struct delivery *d, struct delivery_object *o)
     timer_arm(d->loop, &d->due_timer, o->soft);
 }
 
-/* Is it time? Called when there is nothing to copy at the moment. */
+/* Is it time? */
 static void check_due(struct delivery *d)
 {
     struct delivery_object *o = d->filling;
@@ -304,6 +304,7 @@ static void fill_run(struct delivery *d)
         more = false;
         fill_object(d);
         read_ahead(d);
+        check_due(d); /* also while there is always more to copy */
         fill_copy(d);
         if (d->resetting)
             return;

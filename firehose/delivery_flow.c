@@ -8,6 +8,7 @@
  * its chunks do not end where pieces end; so is writing. While piece k is compressed, k + 1 is read and copied, and k - 1
  * is written.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/check.h"
@@ -199,6 +200,11 @@ static void encrypt_done(struct io_job *j)
 static void encrypt_start(struct delivery_flow *f)
 {
     struct delivery_object *o = f->object;
+    if (!o->age && !(o->age = calloc(1, sizeof *o->age))) {
+        f->status = -ENOMEM;
+        flow_failed(f, "encrypt");
+        return;
+    }
     o->encrypting = true;
     if (f->first)
         loop_random(f->d->loop, &o->random, sizeof o->random);

@@ -97,7 +97,7 @@ struct delivery_object {
     bool begun; /* a piece was sealed already */
     bool last;  /* the last piece was sealed */
     bool encrypting, writing;
-    struct age_stream *age;
+    struct age_stream *age; /* made when it is needed first */
     struct age_random random;
     /* journal, retries */
     struct firehose_append append;

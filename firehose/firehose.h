@@ -17,7 +17,7 @@ struct firehose_options {
     const char *journal_folder; /* made if it is missing (its parent exists); copied */
     uint8_t log_uid[16];        /* of the data directory */
     uint64_t memory_bytes_max;  /* of records on their way, all deliveries together; 0: 64 MiB */
-    uint32_t jobs_max;          /* compressions at once, a delivery; 0: 2 */
+    uint32_t jobs_max;          /* compressions at once, a delivery; 0: 3 */
     uint32_t deliveries_max;    /* 0: 1,000 */
 };
 

@@ -13,9 +13,11 @@
 #include <unistd.h>
 
 #include "common/base/check.h"
+#include "common/frame/frame.h"
 #include "common/io/loop_backend.h"
 #include "firehose/delivery.h"
 #include "firehose/firehose.h"
+#include "firehose/name.h"
 #include "tests/unit/firehose/record_source.h"
 
 #define WAIT_MS   20000
@@ -38,7 +40,7 @@ struct world {
 static void run(const char *fmt, ...) printf_like(1);
 static void run(const char *fmt, ...)
 {
-    char cmd[2048];
+    char cmd[4096];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(cmd, sizeof cmd, fmt, ap);
@@ -558,6 +560,49 @@ static void metrics_and_status_tell_what_was_delivered(void **state)
     world_free(w);
 }
 
+/* The key that the engine will give to an object, from the incarnation in its journal. */
+static void key_path(struct world *w, uint64_t object, struct wall_ms oldest, char *out, size_t cap)
+{
+    uint32_t incarnation = 0;
+    char journal[160], unique[NAME_UNIQUE_CHARS + 1], key[SINK_KEY_MAX + 1];
+    struct prefix_values v = {.time = oldest};
+    snprintf(journal, sizeof journal, "%s/delivery-0000000000000007-0000000000000001.journal", w->journals);
+    FILE *f = fopen(journal, "rb");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, FRAME_HEADER_BYTES + 8, SEEK_SET), 0);
+    assert_int_equal(fread(&incarnation, 4, 1, f), 1);
+    fclose(f);
+    name_unique(incarnation, 7, object, unique);
+    assert_int_equal(name_object_key(&w->settings, unique, &v, key), 0);
+    snprintf(out, cap, "%s/%s", w->out, key);
+}
+
+static void a_foreign_file_under_the_key_is_never_replaced_and_the_object_gets_another_key(void **state)
+{
+    struct world *w = world_make();
+    struct wall_ms then = {1795381384567};
+    struct delivery_status s;
+    char first[1200], second[1200];
+    record_source_add(&w->source, 1, 0, 0);
+    start(w);
+    WAIT_FOR(w, all_delivered);
+    key_path(w, 1, then, first, sizeof first);
+    key_path(w, 2, then, second, sizeof second);
+    run("mkdir -p \"$(dirname '%s')\" && echo foreign > '%s'", first, first);
+    record_source_append_numbered(&w->source, 1, 100, 100, then);
+    WAIT_FOR(w, all_delivered);
+    delivery_status(w->d, &s);
+    assert_non_null(strstr(s.last_error, "is there already and is not ours"));
+    stop(w, 1000);
+    run("grep -qx foreign '%s' && test -f '%s' && rm '%s'", first, second, first);
+    each_exactly_once(w, 1);
+    start(w); /* and the journal is content with it */
+    WAIT_FOR(w, all_delivered);
+    stop(w, 1000);
+    each_exactly_once(w, 1);
+    world_free(w);
+}
+
 static void changed(struct firehose *f, uint64_t uid, void *ctx)
 {
     struct world *w = ctx;
@@ -625,6 +670,7 @@ int main(void)
         cmocka_unit_test(a_delivery_that_starts_at_the_latest_record_skips_older_ones_once),
         cmocka_unit_test(a_damaged_journal_stops_the_delivery_and_touches_nothing),
         cmocka_unit_test(metrics_and_status_tell_what_was_delivered),
+        cmocka_unit_test(a_foreign_file_under_the_key_is_never_replaced_and_the_object_gets_another_key),
         cmocka_unit_test(new_settings_are_taken_over_without_losing_or_doubling_a_record),
         cmocka_unit_test(a_removed_delivery_takes_its_journal_along),
     };
