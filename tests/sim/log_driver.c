@@ -257,7 +257,7 @@ static bool verify_shard(struct driver *d, uint32_t shard)
             break;
         }
         if (v->r.status < 0 && d->faults) { /* EIO: nothing can be said this time; nothing wrong was said either */
-            model_scan_abandon(s);
+            model_scan_abandon(&d->model, s, d->cut);
             return true;
         }
         if (v->r.status == 0 && v->r.block_count == 0 && d->model.sync != LOG_SYNC_BATCH)

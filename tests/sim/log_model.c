@@ -231,11 +231,14 @@ void model_scan_start(struct model_shard *s)
     s->scan_counter = NO_COUNTER;
 }
 
-void model_scan_abandon(struct model_shard *s)
+void model_scan_abandon(struct model *m, struct model_shard *s, enum model_cut cut)
 {
-    for (uint64_t id = 0; id < s->count; id++)
-        if (s->record[id].state == MODEL_PENDING)
-            s->record[id].state = MODEL_FAILED;
+    bool may_lose = m->sync != LOG_SYNC_BATCH && cut == MODEL_POWER;
+    for (uint64_t id = 0; id < s->count; id++) {
+        struct model_record *r = &s->record[id];
+        if (r->state == MODEL_PENDING || (r->state == MODEL_ACKED && !r->kept && may_lose))
+            r->state = MODEL_FAILED;
+    }
 }
 
 /* Records between two that were found: none of them may be there, and each must be allowed to be missing. */

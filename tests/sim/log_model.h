@@ -94,8 +94,8 @@ enum model_cut {
 };
 /* After an opening: the records found, in order of their counters, then the end. */
 void model_scan_start(struct model_shard *s);
-/* The scan could not be finished: what was pending stays unknown. */
-void model_scan_abandon(struct model_shard *s);
+/* The scan could not be finished: what became of that which may be there or not stays unknown (as of failed appends). */
+void model_scan_abandon(struct model *m, struct model_shard *s, enum model_cut cut);
 bool model_scan_block(struct model *m, struct model_shard *s, const struct log_block *b);
 /* `unreadable`: the shard is quarantined, so what follows could not be read. */
 bool model_scan_end(struct model *m, struct model_shard *s, uint64_t next_counter, enum model_cut cut, bool unreadable);

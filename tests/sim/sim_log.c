@@ -309,7 +309,10 @@ static bool life_open(struct driver *d)
             return true;
         if (!driver_ok(d))
             return false;
+        enum model_cut before = d->cut;
         driver_crash(d, sim_chance(d->w, 500000) ? MODEL_POWER : MODEL_KILL);
+        if (d->cut < before) /* what the crash before it took is still unknown */
+            d->cut = before;
         if (attempt >= 2) {
             sim_set_faults(d->w, &(struct sim_faults){.short_io = 20000});
             sim_disk_set_capacity(d->w, 1ull << 40);
