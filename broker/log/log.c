@@ -48,8 +48,8 @@ struct log_shard *shard_new(struct log *log, uint64_t uid)
 void shard_free(struct log_shard *s)
 {
     struct log *log = s->log;
-    struct list *links[] = {&s->link,       &s->dirty_link,   &s->unmigrated_link, &s->news_link,
-                            &s->marks_link, &s->changed_link, &s->round_link,      &s->flush_link};
+    struct list *links[] = {&s->link,         &s->dirty_link, &s->unmigrated_link, &s->news_link,     &s->marks_link,
+                            &s->changed_link, &s->round_link, &s->flush_link,      &s->unsynced_link, &s->held_link};
     for (size_t i = 0; i < ARRAY_COUNT(links); i++)
         list_remove(links[i]);
     hashmap_remove(&log->map, uid_key(&s->uid));
@@ -181,8 +181,8 @@ int log_create(struct loop *loop, const struct log_options *options, const uint8
     log->stats.commit_us = &log->commit_us;
     log->stats.commit_bytes_sizes = &log->commit_sizes;
     hashmap_init(&log->map, epoch);
-    struct list *lists[] = {&log->shards, &log->dirty,   &log->unmigrated,
-                            &log->news,   &log->changed, &log->flushes_waiting};
+    struct list *lists[] = {&log->shards,  &log->dirty,           &log->unmigrated,      &log->news,
+                            &log->changed, &log->flushes_waiting, &log->unsynced_shards, &log->held};
     for (size_t i = 0; i < ARRAY_COUNT(lists); i++)
         list_init(lists[i]);
     log->sweep_timer.fired = sweep_fired;
@@ -274,6 +274,11 @@ void log_close_step(struct log *log)
         }
     if (work_left(log))
         return;
+    if (!stuck && round_held(log)) {
+        LIST_FOREACH_SAFE (it, &log->held)
+            flush_start(CONTAINER_OF(it, struct log_shard, held_link), false);
+        return;
+    }
     if (!log->final_done && !stuck && log->journal && !log->files_closed) {
         if (!log->final_wanted) {
             log->final_wanted = true;

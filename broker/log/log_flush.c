@@ -97,7 +97,7 @@ static void flush_finished(struct task *t)
     segment_close(log, &f->new_file);
     pool_put(&log->flush_pool, f);
     start_waiting(log);
-    if (s->segment_pos < s->journal_pos && s->log->closing == false && s->flush_failed)
+    if (s->segment_pos < s->held_to || (s->segment_pos < s->journal_pos && !log->closing && s->flush_failed))
         log_retry_later(log);
     round_kick(log);
     log_task_ended(log);
@@ -293,9 +293,10 @@ static void applied(struct flush *f)
         histogram_record(&log->commit_sizes, direct_bytes);
         histogram_record(&log->commit_us, (uint64_t)mono_diff_ns(loop_now_precise(log->loop), f->started) / 1000);
     }
-    uint64_t told = s->segment_next < s->durable_next ? s->segment_next : s->durable_next;
-    if (told > s->synced_next) /* F3 holds for readers too */
-        s->synced_next = told;
+    /* synced_next does not rise yet: what lies beyond the checkpointed end is found again only through the journal, or
+     * once an entry says so (F3) */
+    if (s->held_to && s->segment_pos >= s->held_to)
+        round_want_entry(s);
     if (s->segment_pos == s->journal_pos)
         list_remove(&s->unmigrated_link);
     shard_changed(s);
@@ -338,10 +339,12 @@ void flush_mark_durable(struct log_shard *s)
 static bool flush_goes_on(struct flush *f)
 {
     struct log_shard *s = f->shard;
-    if (s->state == LOG_SHARD_QUARANTINED || (s->log->closing && list_empty(&s->waiting)))
+    if (s->state == LOG_SHARD_QUARANTINED || (s->log->closing && list_empty(&s->waiting) && !s->held_to))
         return false;
     if (s->reopening)
         return true;
+    if (s->held_to > f->limit_pos)
+        f->limit_pos = s->held_to;
     f->direct = flush_wanted(s) && s->journal_sent == s->journal_pos;
     if (f->direct)
         return true;

@@ -13,7 +13,7 @@
  *   12  4  shard epoch
  *   16  8  first counter (retention has taken what is below)
  *   24  8  segment next: frames with counters below lie in segments, synced
- *   32  8  next: counter of the next record when this was written (journaled frames included)
+ *   32  8  next: the shard has the records below, synced (journaled frames included)
  *   40  8  base of the active segment (its file's name)
  *   48  8  generation of that file
  *   56  8  end: behind the last synced frame in it
@@ -31,7 +31,8 @@
  *   20  4  copy (0, 1)
  *   24  4  older journals that are still needed
  *   28  4  entries
- *   32     for each older journal: generation (8), end (8): nothing beyond it counts; then the entries
+ *   32     for each older journal: generation (8), end (8): nothing beyond it counts; bit 0 of the end (a multiple of 64
+ *          otherwise): soft, the bytes before it were acknowledged without a sync (interval, never); then the entries
  *
  * Round
  *    0  8  round number
@@ -68,6 +69,7 @@ enum log_kind { LOG_KIND_BLOCK = 1, LOG_KIND_HEAD = 2, LOG_KIND_ROUND = 3, LOG_K
 
 enum log_entry_flags { LOG_ENTRY_DIRECT = 1, LOG_ENTRY_QUARANTINED = 2, LOG_ENTRY_SEGMENT = 4 };
 #define LOG_ROUND_CLEAN 1u
+#define LOG_END_SOFT    1u /* of a head's older journal */
 
 struct log_entry {
     uint64_t uid;

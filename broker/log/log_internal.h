@@ -29,6 +29,8 @@
  *   I5. A direct commit is acknowledged only after a durable checkpoint entry says "direct" for its shard: opening
  *       scans the segments of those shards, and only those, beyond their checkpointed end.
  *   I6. A journal file is used again only after a durable round has said (oldest_generation) that it is not needed.
+ *   I7. interval/never: what a checkpoint says a shard has (`next`) is synced, not only written; and no frame follows in
+ *       a new journal on one that was only written to an older, failed one (log_shard.held_to).
  */
 #ifndef SLUICE_LOG_INTERNAL_H
 #define SLUICE_LOG_INTERNAL_H
@@ -88,6 +90,7 @@ struct journal_file {
     struct list link; /* log->journals: live, oldest first; log->spares */
     uint64_t sequence, generation, size;
     uint64_t end;       /* behind the last synced frame */
+    uint64_t written;   /* behind the last frame of a round that completed (batch: == end) */
     uint64_t zeroed_to; /* from here on never written */
     uint32_t entries;   /* block entries that only this file holds */
     bool failed;        /* a write or sync of it failed: never used again */
@@ -132,6 +135,8 @@ struct log_shard {
     struct list marks_link;                   /* round.marks: its entry is in the round in flight */
     struct list changed_link;                 /* log->changed: its entry differs from the last checkpointed one */
     struct list round_link;                   /* in the round in flight */
+    struct list unsynced_link;                /* log->unsynced_shards: synced_next < durable_next */
+    struct list held_link;                    /* log->held: held_to > 0 */
     struct list waiting, waiting_sync;        /* log_append */
     struct list watches, needs, reads, seeks; /* log_watch, log_need, log_read, log_seek */
     enum log_shard_state state;
@@ -158,7 +163,7 @@ struct log_shard {
     uint64_t next_counter; /* of the next record to be appended */
     uint64_t block_base;   /* of the first record in the stage */
     uint64_t durable_next; /* records below are durable in journal or segment (interval/never: written) */
-    uint64_t synced_next;  /* records below are synced */
+    uint64_t synced_next;  /* records below outlive a power cut, whatever the mode (batch: == durable_next) */
     uint64_t segment_next; /* records below are synced in segments */
     /* no records there, and skip_to == durable_next: for readers the shard ends at skip_from */
     uint64_t skip_from, skip_to;
@@ -184,6 +189,10 @@ struct log_shard {
     struct wall_ms segment_first_arrival, segment_last_arrival;
     uint32_t take_entries; /* the round being built takes these */
     bool take_fragments;
+    /* interval/never: entries below this position were acknowledged, but never synced, in a journal that has failed. No
+     * round takes any of this shard before a durable checkpoint says that they lie in segments. 0: none */
+    uint64_t held_to;
+    uint64_t sent_pos, sent_next; /* segment_pos and segment_next as the checkpoint in flight says them */
 
     /* all segments; loaded when first needed */
     struct segment_list segments;
@@ -266,7 +275,7 @@ struct log {
     struct log_close *close;
 
     struct hashmap map; /* uid -> log_shard */
-    struct list shards, dirty, unmigrated, news, changed, flushes_waiting;
+    struct list shards, dirty, unmigrated, news, changed, flushes_waiting, unsynced_shards, held;
 
     /* memory */
     struct list chunks, free_chunks;
@@ -296,7 +305,6 @@ struct log {
     uint64_t journal_sequence;
     uint64_t journal_at; /* where the next write goes */
     uint32_t journal_crc;
-    uint64_t journal_written;   /* behind the last written frame */
     uint64_t oldest_generation; /* the oldest journal that the last durable head needs */
     struct journal_roll *roll;
     struct log_journal_waiter { /* told once when a roll ends: the opening waits for the first one */
@@ -395,6 +403,9 @@ void append_fail(struct log_shard *s, int status);
 int round_init(struct log *log) must_use;
 void round_deinit(struct log *log);
 void round_all_synced(struct log *log);
+/* The current journal has failed: what was written to it, but never synced, is moved to the segments first. */
+void round_hold_unsynced(struct log *log);
+bool round_held(const struct log *log); /* some are on their way still */
 void round_takes_entry(struct log_shard *s);
 void round_marks_end(struct log *log, bool durable);
 void shard_tell(struct log_shard *s);

@@ -13,7 +13,8 @@
  *   J1. A file is written only after its name is durable (folder synced).
  *   J2. A file is used again only once a durable head does not list it.
  *   J3. Zeros are never written where a round is writing, or below journal_at (journal_zero_conflict).
- *   J4. A failed write or sync ends a file: it is rolled, and listed with the end that was synced.
+ *   J4. A failed write or sync ends a file: it is rolled, and listed with the end that was synced; in the modes that
+ *       acknowledge before a sync with the end of what was acknowledged, marked soft: damage before it is no corruption.
  *
  * Failure: no space for a new file fails the appends that wait for it (-ENOSPC), and it is tried again in 200 ms.
  * Thread: the loop's.
@@ -267,6 +268,11 @@ static uint8_t *put_entries(struct log *log, uint8_t *to)
     return to;
 }
 
+static uint64_t listed_end(const struct journal_file *f)
+{
+    return f->written > f->end ? f->written | LOG_END_SOFT : f->end;
+}
+
 uint8_t *journal_head_build(struct log *log, uint64_t generation, size_t *out_bytes, uint64_t *out_end,
                             uint32_t *out_crc)
 {
@@ -292,7 +298,7 @@ uint8_t *journal_head_build(struct log *log, uint64_t generation, size_t *out_by
         LIST_FOREACH (it, &log->journals) {
             struct journal_file *f = CONTAINER_OF(it, struct journal_file, link);
             if (f->entries > 0) {
-                log_proof_write(to, (struct log_proof){f->generation, f->end});
+                log_proof_write(to, (struct log_proof){f->generation, listed_end(f)});
                 to += LOG_PROOF_BYTES;
             }
         }
@@ -428,10 +434,13 @@ static void roll_run(struct task *t)
     if (log->journal && log->unsynced && !log->journal_failed) { /* interval, never: fixes its end */
         TASK_AWAIT(t, io_datasync(t->loop, &t->op, log->journal->file));
         log->stats.syncs++;
-        if (t->op.result < 0)
+        if (t->op.result < 0) {
             log->stats.failed_syncs++;
-        else
+            log->journal->failed = true;
+            round_hold_unsynced(log);
+        } else {
             round_all_synced(log);
+        }
     }
     r->file = spare_pop(log);
     if (!r->file) {
@@ -488,12 +497,11 @@ static void roll_failed(struct log *log, struct journal_roll *r, int status)
 static void roll_succeeded(struct log *log, struct journal_roll *r)
 {
     struct journal_file *f = r->file;
-    f->end = r->end;
+    f->end = f->written = r->end;
     f->entries = 0;
     list_push_back(&log->journals, &f->link);
     log->journal = f;
     log->journal_at = r->head_bytes;
-    log->journal_written = r->end;
     log->journal_crc = r->crc;
     log->journal_failed = log->unsynced = false;
     log->proof_count = 0;

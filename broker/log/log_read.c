@@ -120,7 +120,8 @@ void log_block_release(struct log *log, struct log_block *block)
 
 uint64_t visible_next(const struct log_shard *s, enum log_visibility v)
 {
-    uint64_t next = v == LOG_SYNCED ? s->synced_next : s->durable_next;
+    bool synced = v == LOG_SYNCED && s->log->options.sync != LOG_SYNC_NEVER;
+    uint64_t next = synced ? s->synced_next : s->durable_next;
     return next == s->skip_to ? s->skip_from : next;
 }
 

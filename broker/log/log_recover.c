@@ -41,6 +41,7 @@ struct old_journal {
     struct log_head head;
     struct log_proof *older; /* head.journals: generation, end */
     uint64_t known_end;      /* from a newer head; UINT64_MAX: open */
+    bool soft;               /* not all below known_end was synced */
 };
 
 struct recover {
@@ -353,7 +354,8 @@ static void choose_journals(struct recover *r)
             for (uint32_t k = 0; k < r->old_count; k++)
                 if (r->old[k].head_ok && r->old[k].generation == j->older[n].uid) {
                     r->old[k].needed = true;
-                    r->old[k].known_end = j->older[n].next;
+                    r->old[k].known_end = j->older[n].next & ~(uint64_t)LOG_END_SOFT;
+                    r->old[k].soft = j->older[n].next & LOG_END_SOFT;
                 }
     }
 }
@@ -527,7 +529,7 @@ static void walk_begin(struct recover *r)
 {
     struct old_journal *j = r->walking;
     struct frame_context c = {.generation = j->generation,
-                              .known_durable_to = j->known_end == UINT64_MAX ? 0 : j->known_end};
+                              .known_durable_to = j->known_end == UINT64_MAX || j->soft ? 0 : j->known_end};
     memcpy(c.log_uid, r->uid, FRAME_UID_BYTES);
     frame_scan_init(&r->scan.scan, &c, 0, 0);
     r->scan.limit = j->known_end;

@@ -16,7 +16,9 @@
  * Invariants
  *   R1. At most one round, sync or roll is in flight.
  *   R2. Frames carry durable_to = journal->end as it was when the round was built.
- *   R3. In `interval` and `never` a round ends with its write; durable_next then means written.
+ *   R3. In `interval` and `never` a round ends with its write; durable_next then means written, and synced_next follows
+ *       with the next sync. If that fails, or a round before it does, the records between were acknowledged and lie only
+ *       in a file that nothing more is written to: their shards are held (held_to) until they are safe in segments.
  * Thread: the loop's.
  */
 #include "broker/log/log_internal.h"
@@ -49,7 +51,7 @@ void shard_entry_fill(struct log_shard *s, struct log_entry *out)
                  (s->has_segment ? LOG_ENTRY_SEGMENT : 0),
         .first_counter = s->first_counter,
         .segment_next = s->segment_next,
-        .next = s->durable_next,
+        .next = s->synced_next, /* an unsynced journal may lose the rest */
         .segment_base = s->segment_base,
         .segment_generation = s->segment_generation,
         .segment_end = s->segment_end,
@@ -176,7 +178,7 @@ static void dispatch_direct(struct log *log)
 /* Of a shard that a direct flush has, or will have, a round takes nothing. */
 static bool round_takes(const struct log_shard *s)
 {
-    return !(s->flush && s->flush->direct) && !flush_wanted(s) && s->state == LOG_SHARD_OK &&
+    return !(s->flush && s->flush->direct) && !flush_wanted(s) && s->state == LOG_SHARD_OK && !s->held_to &&
            (s->fragments || s->journal_sent < s->ring_tail);
 }
 
@@ -190,8 +192,18 @@ static bool round_has_work(struct log *log)
     if (log->final_done)
         return false;
     if (log->final_wanted)
-        return true;
+        return !round_held(log);
     return log->mark_due && (log->proof_count || !list_empty(&log->changed) || log->unsynced);
+}
+
+bool round_held(const struct log *log)
+{
+    LIST_FOREACH (it, &log->held) {
+        const struct log_shard *s = CONTAINER_OF(it, struct log_shard, held_link);
+        if (s->state != LOG_SHARD_QUARANTINED && !s->removing)
+            return true;
+    }
+    return false;
 }
 
 struct plan { /* what a round will hold */
@@ -315,6 +327,8 @@ void round_takes_entry(struct log_shard *s)
         s->mark = MARK_SENT;
     if (s->entry_state == MARK_WANTED)
         s->entry_state = MARK_SENT;
+    s->sent_pos = s->segment_pos;
+    s->sent_next = s->segment_next;
 }
 
 /* The round frame: at the start of the area, or of the round's own buffer. */
@@ -421,7 +435,7 @@ static void round_build(struct log *log)
     r->crc = log->journal_crc;
     if (!take_area(log, &p))
         return;
-    r->final = log->final_wanted && list_empty(&log->dirty) && p.entries < ROUND_ENTRIES;
+    r->final = log->final_wanted && list_empty(&log->dirty) && p.entries < ROUND_ENTRIES && !round_held(log);
     r->started = loop_now_precise(log->loop);
     r->busy = true;
     put_round_head(log, &p);
@@ -455,8 +469,6 @@ void shard_durable(struct log_shard *s, uint64_t next, struct wall_ms arrival, b
     }
     if (synced && next > s->synced_next)
         s->synced_next = next;
-    if (s->log->options.sync == LOG_SYNC_NEVER)
-        s->synced_next = s->durable_next;
 }
 
 /* Appends that are durable now are told, and readers woken; callbacks may append. */
@@ -485,10 +497,26 @@ static void shard_journaled(struct log *log, struct log_shard *s, bool synced)
         log->journal->entries++;
     }
     shard_durable(s, entry_end(last), last->arrival, synced);
+    if (!synced && !list_linked(&s->unsynced_link))
+        list_push_back(&log->unsynced_shards, &s->unsynced_link);
     shard_changed(s);
     if (!list_linked(&s->unmigrated_link))
         list_push_back(&log->unmigrated, &s->unmigrated_link);
     log->proofs[log->proof_count++] = (struct log_proof){s->uid, s->durable_next};
+}
+
+/* An entry of the shard is durable: what it says of the segments stands. */
+static void shard_checkpointed(struct log_shard *s)
+{
+    if (s->held_to && s->sent_pos >= s->held_to) {
+        s->held_to = 0;
+        list_remove(&s->held_link);
+        round_kick(s->log);
+    }
+    if (s->sent_next > s->synced_next) {
+        s->synced_next = s->sent_next;
+        watch_check(s);
+    }
 }
 
 /* The checkpoint that holds round.marks is durable, or has failed. */
@@ -503,10 +531,11 @@ void round_marks_end(struct log *log, bool durable)
             s->entry_state = durable ? MARK_NONE : MARK_WANTED;
         if (!durable) {
             shard_changed(s);
-            if (mark || entry)
+            if (mark || entry || (s->held_to && s->segment_pos >= s->held_to))
                 round_want_entry(s);
             continue;
         }
+        shard_checkpointed(s);
         if (mark)
             flush_mark_durable(s);
         if (entry && s->entry_waiter)
@@ -521,7 +550,7 @@ static void round_complete(struct log *log, bool synced)
     list_init(&told);
     log->journal_at = r->offset + r->bytes;
     log->journal_crc = r->crc;
-    log->journal_written = r->end;
+    log->journal->written = r->end;
     log->round_number++;
     log->proof_count = 0;
     if (synced)
@@ -569,9 +598,7 @@ static void round_failed(struct log *log, int status)
         s->fenced_by_journal = true;
         watch_wake_all(s);
     }
-    if (log->unsynced) /* interval: what was written but never synced is written again, to the segments */
-        LIST_FOREACH (it, &log->unmigrated)
-            flush_start(CONTAINER_OF(it, struct log_shard, unmigrated_link), false);
+    round_hold_unsynced(log);
     round_release(log);
     journal_roll_start(log);
 }
@@ -595,12 +622,26 @@ static void round_written(struct io_op *op)
 /* Everything that was written to the journal is synced now (rounds and syncs are one at a time). */
 void round_all_synced(struct log *log)
 {
-    log->journal->end = log->journal_written;
+    log->journal->end = log->journal->written;
     log->unsynced = false;
-    LIST_FOREACH (it, &log->unmigrated) {
-        struct log_shard *s = CONTAINER_OF(it, struct log_shard, unmigrated_link);
+    for (struct list *n; (n = list_pop_front(&log->unsynced_shards));) {
+        struct log_shard *s = CONTAINER_OF(n, struct log_shard, unsynced_link);
         s->synced_next = s->durable_next;
         watch_check(s);
+    }
+}
+
+void round_hold_unsynced(struct log *log)
+{
+    log->unsynced = false;
+    for (struct list *n; (n = list_pop_front(&log->unsynced_shards));) {
+        struct log_shard *s = CONTAINER_OF(n, struct log_shard, unsynced_link);
+        if (s->segment_pos == s->journal_pos)
+            continue; /* all is in segments, and the new journal's head will say so */
+        s->held_to = s->journal_pos;
+        if (!list_linked(&s->held_link))
+            list_push_back(&log->held, &s->held_link);
+        flush_start(s, false);
     }
 }
 
