@@ -212,6 +212,9 @@ uint64_t delivery_uid(const struct delivery *d)
     return d->options.uid;
 }
 
+static void stop_begin(struct delivery *d);
+static void stop_unopened(struct delivery *d);
+
 /* ---- opening, recovery ------------------------------------------------------------------------------------------------- */
 
 const struct delivery_version *delivery_version_of(struct delivery *d, uint32_t id)
@@ -225,7 +228,9 @@ const struct delivery_version *delivery_version_of(struct delivery *d, uint32_t 
 static void open_failed(struct delivery *d, int status)
 {
     d->state = DELIVERY_FAILED;
-    if (d->stop)
+    if (d->stop_waits)
+        stop_unopened(d);
+    else if (d->stop)
         delivery_stop_step(d);
     else if (d->opened)
         d->opened(d, status);
@@ -288,6 +293,8 @@ static void run(struct delivery *d)
     }
     if (d->opened)
         d->opened(d, 0);
+    if (d->stop_waits)
+        stop_begin(d);
     fill_kick(d);
 }
 
@@ -530,36 +537,65 @@ static void stop_drop(struct delivery *d)
     delivery_reset(d, false);
 }
 
-/* DRAIN ── every object delivered, or the grace is over ──▶ DROP ── reset ──▶ SETTLE ── sinks idle ──▶ CLOSE ──▶ DONE */
+/* Reads what is there, closes the object, waits for all of them. */
+static void stop_drain(struct delivery *d)
+{
+    if (d->resetting || d->formatting || !parts_drained(d))
+        return;
+    if (d->filling && !d->filling->journaled && !d->filling->close_wanted)
+        fill_close_wanted(d);
+    else if (list_empty(&d->objects))
+        stop_drop(d);
+}
+
+/* DRAIN ── every record delivered, or the grace is over ──▶ DROP ── reset ──▶ SETTLE ── sinks idle ──▶ CLOSE ──▶ DONE */
 void delivery_stop_step(struct delivery *d)
 {
-    if (d->stop == STOP_DRAIN && list_empty(&d->objects) && !d->resetting)
-        stop_drop(d);
+    if (d->stop == STOP_DRAIN)
+        stop_drain(d);
     else if (d->stop == STOP_SETTLE && !sinks_busy(d))
         stop_close(d);
+}
+
+/* All that is there is delivered first. */
+static void stop_begin(struct delivery *d)
+{
+    d->stop_waits = false;
+    d->stop = STOP_DRAIN;
+    d->state = DELIVERY_STOPPING;
+    parts_drain(d);
+    fill_kick(d);
+}
+
+/* Nothing was begun. */
+static void stop_unopened(struct delivery *d)
+{
+    d->stop_waits = false;
+    d->stop = STOP_SETTLE;
+    fill_kick(d);
 }
 
 static void grace_fired(struct io_timer *t)
 {
     struct delivery *d = CONTAINER_OF(t, struct delivery, grace_timer);
-    if (d->stop == STOP_DRAIN)
+    if (d->stop_waits)
+        stop_unopened(d);
+    else if (d->stop == STOP_DRAIN)
         stop_drop(d);
 }
 
 void delivery_stop(struct delivery *d, uint32_t grace_ms, void (*stopped)(struct delivery *d))
 {
-    CHECK(d->stop == STOP_NO || d->stop == STOP_DONE);
+    CHECK((d->stop == STOP_NO || d->stop == STOP_DONE) && !d->stop_waits);
     d->stopped = stopped;
-    d->stop = STOP_DRAIN;
-    if (d->state == DELIVERY_RUNNING) {
-        d->state = DELIVERY_STOPPING;
-        parts_stop(d);
-        fill_close_wanted(d);
-        timer_arm(d->loop, &d->grace_timer, mono_add_ms(loop_now(d->loop), grace_ms));
-    } else {
-        d->stop = STOP_SETTLE; /* nothing was begun */
-        fill_kick(d);
+    d->stop_waits = d->state == DELIVERY_OPENING && grace_ms;
+    if (d->state != DELIVERY_RUNNING && !d->stop_waits) {
+        stop_unopened(d);
+        return;
     }
+    timer_arm(d->loop, &d->grace_timer, mono_add_ms(loop_now(d->loop), grace_ms));
+    if (!d->stop_waits) /* else once it has opened */
+        stop_begin(d);
 }
 
 void delivery_flush(struct delivery *d)

@@ -64,7 +64,7 @@ void delivery_destroy(struct delivery *d);
 void delivery_start(struct delivery *d, void (*opened)(struct delivery *d, int status), void *owner);
 void *delivery_owner(const struct delivery *d);
 
-/* Delivers what is buffered and stops: at most `grace_ms`, then leaves the rest for the next start. 0 leaves at once.
+/* Delivers all that its source holds now and stops: at most `grace_ms`, then leaves the rest for the next start. 0 leaves at once.
  * `stopped` comes when nothing is in flight any more. In any state. */
 void delivery_stop(struct delivery *d, uint32_t grace_ms, void (*stopped)(struct delivery *d));
 

@@ -266,9 +266,7 @@ static void fill_copy(struct delivery *d)
 {
     struct delivery_slot *slot;
     while (!d->resetting && !d->formatting && (slot = first_slot(d))) {
-        bool finishing = d->filling && d->filling->close_wanted && !fill_mid_record(d);
-        bool replay = d->filling && d->filling->journaled;
-        if (finishing || (d->stop && !replay && !fill_mid_record(d)))
+        if (d->filling && d->filling->close_wanted && !fill_mid_record(d))
             return;
         if (!fill_object(d) && !(d->filling = object_open(d)))
             return; /* one that becomes free kicks */
@@ -287,12 +285,6 @@ static bool fill_allowed(const struct delivery *d)
            d->stop < STOP_DROP;
 }
 
-static void read_ahead(struct delivery *d)
-{
-    if (!d->stop || (d->filling && d->filling->journaled))
-        parts_read_ahead(d);
-}
-
 static void fill_run(struct delivery *d)
 {
     if (!fill_allowed(d))
@@ -303,12 +295,12 @@ static void fill_run(struct delivery *d)
     do {
         more = false;
         fill_object(d);
-        read_ahead(d);
+        parts_read_ahead(d);
         check_due(d); /* also while there is always more to copy */
         fill_copy(d);
         if (d->resetting)
             return;
-        read_ahead(d); /* slots are free again, and a child's parents may be over */
+        parts_read_ahead(d); /* slots are free again, and a child's parents may be over */
         if (d->formatting)
             return;
         check_due(d);

@@ -39,6 +39,7 @@ enum part_state {
     PART_WAITING, /* the source will tell */
     PART_PACED,   /* the source has told; read a little later, together with what comes until then */
     PART_FAILED,  /* a read failed; again after a pause */
+    PART_DRAINED, /* stopping: there was nothing more */
     PART_ENDED
 };
 
@@ -194,6 +195,7 @@ struct delivery {
 
     /* stop */
     enum stop_phase stop;
+    bool stop_waits; /* told to stop while it opens: it opens first, and then delivers what is there */
     struct io_timer grace_timer;
     void (*stopped)(struct delivery *d);
     struct firehose_append settings_append;
@@ -223,6 +225,9 @@ void parts_rewind(struct delivery *d);
 bool parts_caught_up(const struct delivery *d);
 /* Reads what was told of without waiting for the pace. */
 void parts_hurry(struct delivery *d);
+/* Stopping: every part is read until there is nothing more; true once that is so. */
+void parts_drain(struct delivery *d);
+bool parts_drained(const struct delivery *d);
 void parts_retry_failed(struct delivery *d);
 void parts_stop(struct delivery *d);
 void parts_free(struct delivery *d);

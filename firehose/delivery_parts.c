@@ -263,7 +263,7 @@ static void part_read_done(struct delivery *d, struct delivery_slot *slot, struc
         part->read_to = slot_end(slot);
         slot->state = SLOT_READY;
         list_push_back(&d->ready, &slot->link);
-        if (slot_bytes(slot) >= DELIVERY_READ_BYTES / 4)
+        if (slot_bytes(slot) >= DELIVERY_READ_BYTES / 4 || d->stop)
             part->state = PART_READY;
         else
             part_wait(part);
@@ -273,7 +273,10 @@ static void part_read_done(struct delivery *d, struct delivery_slot *slot, struc
         list_push_back(&d->ready, &slot->link);
     } else {
         slot->state = SLOT_FREE;
-        part_wait(part);
+        if (d->stop)
+            part->state = PART_DRAINED;
+        else
+            part_wait(part);
     }
 }
 
@@ -384,6 +387,29 @@ static void part_unwait(struct delivery_part *part)
         part->d->source->ops->wake_cancel(part->d->source, &part->wake);
 }
 
+/* What waits may have something by now that nobody has told of yet: only an empty read says that nothing is left. */
+void parts_drain(struct delivery *d)
+{
+    for (uint32_t i = 0; i < d->part_count; i++) {
+        struct delivery_part *part = d->parts[i];
+        part_unwait(part);
+        if (part->state == PART_WAITING || part->state == PART_PACED)
+            part->state = PART_READY;
+    }
+}
+
+bool parts_drained(const struct delivery *d)
+{
+    if (slots_in_flight(d) || !list_empty(&d->ready))
+        return false;
+    for (uint32_t i = 0; i < d->part_count; i++) {
+        const struct delivery_part *part = d->parts[i];
+        if (part->state == PART_READY && part->listed && parents_over(d, part))
+            return false;
+    }
+    return true;
+}
+
 /* Back to what the journal covers; nothing is in flight, no slot is ready. */
 void parts_rewind(struct delivery *d)
 {
@@ -393,7 +419,7 @@ void parts_rewind(struct delivery *d)
         CHECK(part->state != PART_READING);
         uint64_t at = known ? known->position : part->first;
         bool ended_untold = part->state == PART_ENDED && !part->over; /* the slot that told of the end is gone */
-        if (at == part->read_to && part->state != PART_FAILED && !ended_untold)
+        if (at == part->read_to && part->state != PART_FAILED && part->state != PART_DRAINED && !ended_untold)
             continue; /* nothing was read past it: what it waits for stays the same */
         part_unwait(part);
         part->read_to = at;
