@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "common/base/diag.h"
+#include "firehose/prefix_expression.h"
 
 #define DIRECT_STREAM_PREFIX "sluice.direct."
 #define DIRECT_RETENTION_MS  1 /* it is trimmed by what is delivered: the source's hold keeps the rest */
@@ -66,7 +67,9 @@ static int settings_make(struct hosted_delivery *d, struct err *e)
     s->compression_level = w->compression.level;
     s->start = w->start == CONFIG_START_LATEST ? DELIVERY_START_LATEST : DELIVERY_START_OLDEST;
     snprintf(s->extension, sizeof s->extension, "%s", w->extension ? w->extension : "");
-    if (delivery_settings_set_sink(s, slice_str(w->sink), e) < 0)
+    struct prefix_facts facts;
+    if (delivery_settings_set_sink(s, slice_str(w->sink), e) < 0 ||
+        prefix_check(slice_str(s->prefix), PREFIX_OF_OBJECTS, &facts, e) < 0)
         return config_wrap_delivery(c, w, w->sink_mark, "sink", e);
     for (uint32_t i = 0; i < w->encryption.age.count; i++)
         if (delivery_settings_add_recipient(s, slice_str(w->encryption.age.item[i]), e) < 0)
