@@ -159,7 +159,8 @@ static void put_segment_head(struct flush *f)
                                     .previous_end = s->has_segment ? s->segment_end : 0,
                                     .previous_crc = s->has_segment ? s->segment_crc : 0,
                                     .last_arrival = s->segment_last_arrival,
-                                    .size = f->new_size};
+                                    .size = f->new_size,
+                                    .flags = s->replacing ? LOG_SEGMENT_REPLACES : 0};
     uint8_t frame[256] = {0};
     CHECK(space <= sizeof frame);
     log_segment_head_write(frame + FRAME_HEADER_BYTES, &head);

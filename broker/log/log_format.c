@@ -127,6 +127,8 @@ void log_segment_head_write(uint8_t *to, const struct log_segment_head *h)
     put_le64(to + 40, h->size);
     put_le32(to + 48, 0);
     put_le32(to + 52, h->previous_crc);
+    put_le32(to + 56, h->flags);
+    put_le32(to + 60, 0);
 }
 
 int log_segment_head_read(struct slice body, struct log_segment_head *out)
@@ -141,6 +143,7 @@ int log_segment_head_read(struct slice body, struct log_segment_head *out)
         .last_arrival = {(int64_t)get_le64(body.ptr + 32)},
         .size = get_le64(body.ptr + 40),
         .previous_crc = get_le32(body.ptr + 52),
+        .flags = get_le32(body.ptr + 56),
     };
     return 0;
 }
@@ -170,6 +173,12 @@ void log_path_index(char out[LOG_PATH_MAX], const char *dir, uint64_t uid, uint6
 {
     snprintf(out, LOG_PATH_MAX, "%s/shards/%016llx/%016llx.idx", dir, (unsigned long long)uid,
              (unsigned long long)base);
+}
+
+void log_path_replacing(char path[LOG_PATH_MAX])
+{
+    size_t len = strlen(path);
+    snprintf(path + len, LOG_PATH_MAX - len, ".new");
 }
 
 bool log_name_parse(const char *name, const char *suffix, uint64_t *out)

@@ -52,6 +52,8 @@
  *   40  8  size at which this segment is full
  *   48  4  bytes of the producer table that follows (0)
  *   52  4  CRC of the header of the last frame of the segment before
+ *   56  4  flags: 1 replaces (an opening has written it in the place of a file that it could not trust)
+ *   60  4  zero
  */
 #ifndef SLUICE_LOG_FORMAT_H
 #define SLUICE_LOG_FORMAT_H
@@ -61,11 +63,12 @@
 
 enum log_kind { LOG_KIND_BLOCK = 1, LOG_KIND_HEAD = 2, LOG_KIND_ROUND = 3, LOG_KIND_SEGMENT = 4 };
 
-#define LOG_ENTRY_BYTES   96u
-#define LOG_HEAD_BYTES    32u
-#define LOG_ROUND_BYTES   32u
-#define LOG_PROOF_BYTES   16u
-#define LOG_SEGMENT_BYTES 56u
+#define LOG_ENTRY_BYTES      96u
+#define LOG_HEAD_BYTES       32u
+#define LOG_ROUND_BYTES      32u
+#define LOG_PROOF_BYTES      16u
+#define LOG_SEGMENT_BYTES    64u
+#define LOG_SEGMENT_REPLACES 1u
 
 enum log_entry_flags { LOG_ENTRY_DIRECT = 1, LOG_ENTRY_QUARANTINED = 2, LOG_ENTRY_SEGMENT = 4 };
 #define LOG_ROUND_CLEAN 1u
@@ -99,7 +102,7 @@ struct log_segment_head {
     uint64_t base, previous_base, previous_generation, previous_end;
     struct wall_ms last_arrival;
     uint64_t size;
-    uint32_t previous_crc;
+    uint32_t previous_crc, flags;
 };
 
 void log_entry_write(uint8_t *to, const struct log_entry *e);
@@ -124,6 +127,8 @@ void log_path_journal(char out[LOG_PATH_MAX], const char *dir, uint32_t loop_ind
 void log_path_shard_dir(char out[LOG_PATH_MAX], const char *dir, uint64_t uid);
 void log_path_segment(char out[LOG_PATH_MAX], const char *dir, uint64_t uid, uint64_t base);
 void log_path_index(char out[LOG_PATH_MAX], const char *dir, uint64_t uid, uint64_t base);
+/* Appends ".new": the name of a segment file that will replace one. */
+void log_path_replacing(char path[LOG_PATH_MAX]);
 /* Parses "<16 hex>" + suffix (".seg", ".jnl", ".idx", ""). */
 bool log_name_parse(const char *name, const char *suffix, uint64_t *out);
 

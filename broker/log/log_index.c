@@ -215,6 +215,8 @@ static int index_frame(struct file_scan *fs, const struct frame_header *h, struc
     int status = block_header_read(body, &b);
     if (status < 0)
         return status;
+    if (!l->active && b.base_counter >= l->next_base)
+        return 1;
     if (i->index.count == 0)
         i->first_arrival = b.arrival;
     i->last_arrival = b.arrival;
@@ -285,7 +287,8 @@ static void scan_begin(struct index_load *l)
     l->found.generation = l->generation;
     l->found.next = l->found.base;
     l->scan.file = l->file;
-    l->scan.limit = l->limit;
+    /* beyond the end there may be what a failed write, or a crash, has left: the shard went on in the next file */
+    l->scan.limit = l->known_end ? l->known_end : UINT64_MAX;
     l->scan.frame = index_frame;
     l->scan.owner = l;
 }
@@ -324,13 +327,15 @@ static void load_run(struct task *t)
     l->file = (struct io_file){(int)t->op.result};
     scan_begin(l);
     TASK_CALL(t, file_scan_start(&l->scan, t));
-    if (l->scan.task.status == 0 && frame_scan_verdict(&l->scan.scan) != FRAME_END_CORRUPT) {
+    if (l->scan.task.status < 0)
+        TASK_EXIT(t, l->scan.task.status);
+    if (l->scan.task.status == 1 || frame_scan_verdict(&l->scan.scan) != FRAME_END_CORRUPT) {
         l->rebuilt = true;
-    } else if (l->scan.task.status == 0) { /* readers shall meet the damage, not step over it */
+    } else { /* readers shall meet the damage, not step over it */
         l->found.end = l->known_end > l->scan.scan.durable_to ? l->known_end : l->scan.scan.durable_to;
         l->found.next = l->next_base;
     }
-    TASK_END(t, l->scan.task.status);
+    TASK_END(t, 0);
 }
 
 void index_load_start(struct index_load *l, struct log_shard *s, struct task *parent)

@@ -176,6 +176,8 @@ struct log_shard {
     bool has_segment, new_segment_wanted;
     bool stray; /* a file for stray_base may be there that does not count yet */
     uint64_t stray_base;
+    bool replacing; /* while opening: the file for replace_base is written anew beside the old one, then renamed */
+    uint64_t replace_base;
     uint64_t segment_base, segment_generation, segment_end, segment_size, segment_allocated, disk_bytes;
     uint32_t segment_crc;
     struct io_file segment_file; /* open while hot */

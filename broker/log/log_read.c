@@ -59,9 +59,9 @@ struct reader {
     size_t want_bytes;
     struct io_file file;
     uint64_t file_base;
-    uint64_t next_counter; /* behind what was served last: a read from there goes on in the window */
-    uint32_t previous_crc;
-    bool chained; /* previous_crc is that of the frame before r->offset */
+    uint64_t next_counter;           /* behind what was served last: a read from there goes on in the window */
+    uint32_t previous_crc, next_crc; /* next: of the frame that look has found */
+    bool chained;                    /* previous_crc is that of the frame before r->offset */
     bool idle, stop;
     int status;
     struct list link; /* log->readers_waiting */
@@ -418,6 +418,23 @@ static bool window_begin(struct reader *r)
 
 enum look { LOOK_BLOCK, LOOK_WINDOW, LOOK_END, LOOK_DAMAGE };
 
+static void step_over(struct reader *r, uint64_t space)
+{
+    r->offset += space;
+    r->previous_crc = r->next_crc;
+    r->chained = true;
+}
+
+/* No good frame lies at r->offset: padding or a torn tail that an opening has cut off may lie there, and the frame that
+ * follows at the next page. Only the chain tells that from damage, so without one it is damage. */
+static bool pass_over(struct reader *r)
+{
+    if (!r->chained || r->offset % PAGE == 0)
+        return false;
+    r->offset = page_up(r->offset);
+    return true;
+}
+
 /* The block frame at r->offset, or the next one behind it. */
 static enum look look(struct reader *r, struct block_header *out_block, struct slice *out_body, uint64_t *out_space)
 {
@@ -433,31 +450,27 @@ static enum look look(struct reader *r, struct block_header *out_block, struct s
         uint32_t crc;
         int status = frame_header_read(slice_of(at, FRAME_HEADER_BYTES), &h, &crc);
         bool ours = status == 0 && memcmp(h.log_uid, s->log->uid, FRAME_UID_BYTES) == 0 &&
-                    h.generation == r->generation && h.offset == r->offset && h.shard_uid == s->uid;
-        if (!ours) {
-            if (r->offset % PAGE == 0)
+                    h.generation == r->generation && h.offset == r->offset && h.shard_uid == s->uid &&
+                    (!r->chained || h.previous_crc == r->previous_crc) &&
+                    r->offset + FRAME_HEADER_BYTES + h.stored_bytes <= r->segment_end;
+        if (ours) {
+            r->want_bytes = FRAME_HEADER_BYTES + h.stored_bytes;
+            if (!in_window(r, r->want_bytes))
+                return LOOK_WINDOW;
+            *out_body = slice_of(at + FRAME_HEADER_BYTES, h.stored_bytes);
+            *out_space = frame_space(h.stored_bytes);
+        }
+        if (!ours || crc32c(0, out_body->ptr, out_body->len) != h.body_crc) {
+            if (!pass_over(r))
                 return LOOK_DAMAGE;
-            r->offset = page_up(r->offset); /* padding; damage that looks like it shows as a gap in the counters */
             continue;
         }
-        r->want_bytes = FRAME_HEADER_BYTES + h.stored_bytes;
-        if (!in_window(r, r->want_bytes))
-            return LOOK_WINDOW;
-        *out_body = slice_of(at + FRAME_HEADER_BYTES, h.stored_bytes);
-        *out_space = frame_space(h.stored_bytes);
-        if (crc32c(0, out_body->ptr, out_body->len) != h.body_crc)
+        if (h.kind == LOG_KIND_BLOCK && block_header_read(*out_body, out_block) < 0)
             return LOOK_DAMAGE;
-        if (h.kind != LOG_KIND_BLOCK) {
-            r->offset += *out_space;
-            r->previous_crc = crc;
-            r->chained = true;
-            continue;
-        }
-        if (r->chained && h.previous_crc != r->previous_crc)
-            return LOOK_DAMAGE;
-        r->previous_crc = crc;
-        r->chained = true;
-        return block_header_read(*out_body, out_block) == 0 ? LOOK_BLOCK : LOOK_DAMAGE;
+        r->next_crc = crc;
+        if (h.kind == LOG_KIND_BLOCK)
+            return LOOK_BLOCK;
+        step_over(r, *out_space);
     }
 }
 
@@ -480,7 +493,7 @@ static bool serve(struct reader *r, enum look *out_look)
         uint64_t end = h.base_counter + h.record_count;
         if (end > visible)
             return true;
-        r->offset += space;
+        step_over(r, space);
         if (end <= q->from_counter)
             continue;
         if (q->block_count == 0 && expired(s, end, h.arrival)) {
@@ -513,7 +526,7 @@ static bool seek_in_window(struct reader *r, uint64_t *out_counter, enum look *o
             *out_counter = h.base_counter;
             return true;
         }
-        r->offset += space;
+        step_over(r, space);
     }
 }
 
@@ -632,7 +645,8 @@ void log_seek(struct log_shard *s, struct log_seek *k)
 static bool goes_on(const struct reader *r)
 {
     return r->read && !r->trimming && r->buf && r->read->from_counter == r->next_counter &&
-           r->at < r->shard->segments.count && r->window_base == segment_at(r)->base;
+           r->at < r->shard->segments.count && r->window_base == segment_at(r)->base &&
+           r->generation == (is_active(r) ? r->shard->segment_generation : segment_at(r)->generation);
 }
 
 static void reader_run(struct task *t)
@@ -679,8 +693,8 @@ static void reader_run(struct task *t)
                 continue;
             }
             r->offset = UINT64_MAX;
+            r->chained = false;
         }
-        r->chained = false;
         for (;;) { /* segment by segment */
             if (!index_ready(r)) {
                 if (!load_begin(r)) {

@@ -82,6 +82,8 @@ void segment_create_run(struct task *t)
     s->stray = true;
     s->stray_base = f->new_base;
     log_path_segment(f->path, s->log->dir, s->uid, f->new_base);
+    if (s->replacing && f->new_base == s->replace_base)
+        log_path_replacing(f->path);
     segment_close(s->log, &f->new_file);
     TASK_AWAIT(t, io_open(t->loop, &t->op, f->path, IO_READ | IO_WRITE | IO_CREATE | IO_TRUNC | IO_DIRECT));
     if (t->op.result < 0)
@@ -89,7 +91,6 @@ void segment_create_run(struct task *t)
     f->new_file = (struct io_file){(int)t->op.result};
     log_path_shard_dir(f->path, s->log->dir, s->uid);
     TASK_AWAIT(t, io_sync_dir(t->loop, &t->op, f->path));
-    log_path_segment(f->path, s->log->dir, s->uid, f->new_base);
     TASK_END(t, t->op.result < 0 ? (int)t->op.result : 0);
 }
 
