@@ -683,7 +683,8 @@ void shard_quarantine(struct log_shard *s, const char *file, uint64_t offset, co
             cause);
     fprintf(stderr, "QUARANTINE %llu %s %llu %s\n", (unsigned long long)s->uid, file, (unsigned long long)offset,
             cause);
-    if (getenv("LOGDBG")) fprintf(stderr, "QUARANTINE %llu %s %llu %s\n", (unsigned long long)s->uid, file, (unsigned long long)offset, cause);
+    fprintf(stderr, "QUARANTINE %llu %s %llu %s\n", (unsigned long long)s->uid, file, (unsigned long long)offset,
+            cause);
     snprintf(s->trouble, sizeof s->trouble, "%s: byte %llu: %s", file, (unsigned long long)offset, cause);
     shard_changed(s);
 }
