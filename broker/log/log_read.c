@@ -9,7 +9,8 @@
  *                                  └──no─▶ reader: segments listed? ─▶ index known? ─▶ file open? ─▶ window ─▶ done
  *
  * Blocks of the window are lent by reference too (read_buf); a read that needs a new window while the old one is lent
- * takes another buffer, within read_bytes_max; when that is used up, it waits for a release.
+ * takes another buffer, within read_bytes_max; when that is used up, parked readers give up their windows, and else it
+ * waits for a release.
  *
  * Invariants
  *   D1. Nothing beyond the visible counter is returned; every frame is checked (header, place, body CRC) first.
@@ -394,20 +395,42 @@ static bool in_window(const struct reader *r, size_t bytes)
            r->offset + bytes <= r->start + r->len;
 }
 
+static void window_drop(struct reader *r)
+{
+    struct read_buf *b = r->buf;
+    r->buf = NULL;
+    buf_unref(b); /* may wake a reader that waits */
+}
+
+/* A parked reader keeps its window only as long as nobody else needs the memory: what it holds is for a next read that
+ * may never come, or come only once the one that waits has been answered. */
+static void windows_of_idle_drop(struct log *log)
+{
+    LIST_FOREACH (it, &log->shards) {
+        struct reader *idle = CONTAINER_OF(it, struct log_shard, link)->reader;
+        if (idle && idle->idle && idle->buf)
+            window_drop(idle);
+    }
+}
+
 /* Makes ready a buffer for a window at the page of r->offset. False: none is to be had now. */
 static bool window_begin(struct reader *r)
 {
     struct log *log = r->shard->log;
     uint64_t start = r->offset & ~(PAGE - 1);
     size_t bytes = log->read_window_bytes;
-    while (bytes < r->want_bytes + PAGE)
+    while (bytes < r->want_bytes + PAGE && bytes < WINDOW_BYTES)
         bytes *= 2;
-    if (r->buf && (r->buf->refs > 1 || r->buf->bytes < bytes)) {
-        buf_unref(r->buf);
-        r->buf = NULL;
-    }
+    if (bytes < r->want_bytes + PAGE) /* a large record: no more than it needs */
+        bytes = page_up(r->want_bytes + PAGE);
+    if (r->buf && (r->buf->refs > 1 || r->buf->bytes < bytes))
+        window_drop(r);
     if (!r->buf)
         r->buf = buf_new(log, bytes);
+    if (!r->buf) {
+        windows_of_idle_drop(log);
+        r->buf = buf_new(log, bytes);
+    }
     r->start = start;
     r->len = 0;
     r->window_base = segment_at(r)->base;
@@ -662,6 +685,8 @@ static void reader_run(struct task *t)
             if (s->removing || log->closing || r->stop)
                 goto out;
             r->idle = true;
+            if (r->buf && !list_empty(&log->readers_waiting))
+                window_drop(r);
             log_task_ended(log); /* an idle reader holds nothing up */
             TASK_PARK(t);
             log_task_started(log);
