@@ -70,6 +70,17 @@ void sluice_free(void *p)
     free(p);
 }
 
+char *client_text(struct slice text)
+{
+    char *copy = malloc(text.len + 1);
+    if (copy) {
+        if (text.len)
+            memcpy(copy, text.ptr, text.len);
+        copy[text.len] = 0;
+    }
+    return copy;
+}
+
 uint64_t client_random(struct sluice *s)
 {
     uint64_t x = atomic_fetch_add(&s->random, 0x9e3779b97f4a7c15ull);
@@ -103,7 +114,7 @@ static int endpoint_parse(struct sluice *s, const char *text, struct sluice_erro
         rest.len--;
     if (uri_authority_parse(rest, &a) < 0)
         return client_fail(e, SLUICE_E_ARGUMENT, "endpoint '%s' is not http://HOST:PORT", text);
-    s->host = strndup((const char *)a.host.ptr, a.host.len);
+    s->host = client_text(a.host);
     s->port = a.port ? a.port : 80;
     return s->host ? 0 : client_fail(e, SLUICE_E_MEMORY, "no memory");
 }

@@ -85,6 +85,8 @@ int client_fail(struct sluice_error *e, int code, const char *fmt, ...) printf_l
 /* A server's error name as a code. */
 int client_code_of(const char *name, int http_status);
 bool client_code_retryable(int code);
+/* A copy with a NUL behind it; free() it. NULL without memory. */
+char *client_text(struct slice text);
 /* Random bits, any thread. */
 uint64_t client_random(struct sluice *s);
 

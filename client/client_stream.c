@@ -146,7 +146,7 @@ int name_list_add(struct name_list *l, struct slice name)
     if (!more)
         return -ENOMEM;
     l->name = more;
-    l->name[l->count] = strndup((const char *)name.ptr, name.len);
+    l->name[l->count] = client_text(name);
     if (!l->name[l->count])
         return -ENOMEM;
     l->name[++l->count] = NULL;
@@ -308,7 +308,7 @@ static bool shard_page_read(struct slice json, struct shard_page *p)
     good = answer_object(&r);
     while (good && answer_member(&r, &key, &token)) {
         if (slice_eq_str(key, "NextToken") && token == JSON_STRING) {
-            p->next = strndup((const char *)r.text.ptr, r.text.len);
+            p->next = client_text(r.text);
             good = p->next != NULL;
         } else if (slice_eq_str(key, "Shards") && token == JSON_ARRAY) {
             while (good && json_next(&r) == JSON_OBJECT) {
