@@ -1,11 +1,12 @@
 /*
- * sim_log --seed N [--seeds COUNT] [--canary] [--verbose] [--trace] [--dump FOLDER]: random lives of a log, a small one a seed.
+ * sim_log --seed N [--seeds COUNT] [--canary] [--verbose] [--trace] [--dump FOLDER]
+ *         [--sync batch|interval|never]: random lives of a log, a small one a seed.
  *
  * A seed draws a configuration (shards, loops, sizes so small that journals recycle and segments roll all the time, sync
  * mode, faults) and then lives several times: open, check everything against the model, use, end by a crash, a kill, a
  * cut at some operation or a clean close. The first violation of a seed ends it; the seed's command is printed and the
  * exit status is 1. With --canary the log acknowledges without syncing, and the exit status is 0 only if a seed saw a
- * loss.
+ * loss. With --sync every seed takes that mode; without it one in five draws one that is not batch.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,8 +18,11 @@
 struct arguments {
     uint64_t seed, seeds;
     bool canary, verbose, trace;
+    int sync;         /* enum log_sync for every seed; -1: drawn */
     const char *dump; /* a folder of the real disk: the log's files before each life, and at the end, go there */
 };
+
+static const char *const sync_names[] = {"batch", "interval", "never"}; /* enum log_sync */
 
 /* What a seed draws for all its lives. */
 struct plan {
@@ -389,6 +393,10 @@ static bool run_seed(const struct arguments *a, uint64_t seed, struct driver *ou
     struct log_options options;
     struct plan plan;
     options_draw(w, &options, a->canary);
+    if (a->sync >= 0) {
+        options.sync = (enum log_sync)a->sync;
+        options.sync_interval_ms = 1 + (uint32_t)(seed % 50);
+    }
     plan_draw(w, &plan, a->canary);
     sim_trace(w, a->trace);
     if (plan.small_disk)
@@ -414,7 +422,7 @@ static bool run_seed(const struct arguments *a, uint64_t seed, struct driver *ou
 
 static bool arguments_read(int argc, char **argv, struct arguments *a)
 {
-    *a = (struct arguments){.seed = 1, .seeds = 1};
+    *a = (struct arguments){.seed = 1, .seeds = 1, .sync = -1};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--canary") == 0)
             a->canary = true;
@@ -428,7 +436,14 @@ static bool arguments_read(int argc, char **argv, struct arguments *a)
             i++;
         else if (i + 1 < argc && strcmp(argv[i], "--seeds") == 0 && slice_parse_u64(slice_str(argv[i + 1]), &a->seeds))
             i++;
-        else
+        else if (i + 1 < argc && strcmp(argv[i], "--sync") == 0) {
+            for (int m = 0; m < 3; m++)
+                if (strcmp(argv[i + 1], sync_names[m]) == 0)
+                    a->sync = m;
+            if (a->sync < 0)
+                return false;
+            i++;
+        } else
             return false;
     }
     return true;
@@ -440,7 +455,8 @@ int main(int argc, char **argv)
     struct arguments a;
     uint64_t bad = 0, acks = 0, blocks = 0;
     if (!arguments_read(argc, argv, &a)) {
-        fprintf(stderr, "usage: sim_log --seed N [--seeds COUNT] [--canary] [--verbose] [--trace] [--dump FOLDER]\n");
+        fprintf(stderr, "usage: sim_log --seed N [--seeds COUNT] [--canary] [--verbose] [--trace] [--dump FOLDER] "
+                        "[--sync batch|interval|never]\n");
         return 2;
     }
     for (uint64_t seed = a.seed; seed < a.seed + a.seeds; seed++) {
@@ -452,7 +468,8 @@ int main(int argc, char **argv)
         bad++;
         if (a.canary)
             break;
-        fprintf(stderr, "replay: %s --seed %" PRIu64 " --verbose\n", argv[0], seed);
+        fprintf(stderr, "replay: %s --seed %" PRIu64 "%s%s --verbose\n", argv[0], seed, a.sync < 0 ? "" : " --sync ",
+                a.sync < 0 ? "" : sync_names[a.sync]);
     }
     printf("%" PRIu64 " seeds: %" PRIu64 " bad, %" PRIu64 " appends acknowledged, %" PRIu64 " blocks read\n", a.seeds,
            bad, acks, blocks);
