@@ -329,6 +329,8 @@ static void take_index(struct reader *r)
 {
     struct log_shard *s = r->shard;
     struct index_load *l = r->load;
+    if (l->active && (l->found.base != s->segment_base || l->found.generation != s->segment_generation))
+        return;      /* the shard went on in another file meanwhile, and s->index is of that one */
     if (l->active) { /* what was appended since the scan began is in the shard's index from index_from on */
         struct segment_index merged = l->found.index;
         l->found.index = (struct segment_index){0};
@@ -740,6 +742,8 @@ static void reader_run(struct task *t)
                 }
                 if (r->status < 0)
                     break;
+                if (!index_ready(r))
+                    continue; /* sealed while it was loaded: again, as what it is now */
             }
             /* by time: a segment that ends before the time is passed over without reading it */
             if ((!r->read || r->trimming) && !is_active(r) && segment_at(r)->last_arrival.ms < r->cutoff.ms) {
