@@ -319,8 +319,9 @@ static void flush_failed(struct flush *f, int status)
         s->new_segment_wanted = true;
         segment_close(s->log, &s->segment_file);
     }
-    if (f->direct) {
-        if (wrote) {
+    /* what is too much for the journal would wait for the segment for ever */
+    if (f->direct || (flush_wanted(s) && s->journal_sent == s->journal_pos)) {
+        if (f->direct && wrote) {
             shard_fence(s, status, f->path);
             s->reopening = true;
         }

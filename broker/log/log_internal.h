@@ -429,6 +429,9 @@ void journal_init(struct log *log);
 /* Makes a new current journal with a head; `done` through the parent task. For opening and for rolling. */
 struct journal_roll;
 void journal_roll_start(struct log *log);
+/* Appends wait until journaled frames have moved to their segments, for room in a journal or for memory: if the disk
+ * refuses to take them, the appends fail. */
+void journal_fail_stuck(struct log *log);
 void journal_prepare(struct log *log); /* background work: spare file, zeros ahead */
 bool journal_zero_conflict(struct log *log, uint64_t offset, uint64_t bytes);
 void journal_release(struct log *log, struct block_entry *e);

@@ -16,7 +16,8 @@
  *   J4. A failed write or sync ends a file: it is rolled, and listed with the end that was synced; in the modes that
  *       acknowledge before a sync with the end of what was acknowledged, marked soft: damage before it is no corruption.
  *
- * Failure: no space for a new file fails the appends that wait for it (-ENOSPC), and it is tried again in 200 ms.
+ * Failure: no space for a new file, or JOURNALS_MAX full ones that cannot be emptied, fails the appends that wait for
+ * it (-ENOSPC), and it is tried again in 200 ms.
  * Thread: the loop's.
  */
 #include "broker/log/log_internal.h"
@@ -484,6 +485,18 @@ static void fail_waiting(struct log *log, int status)
     }
 }
 
+void journal_fail_stuck(struct log *log)
+{
+    LIST_FOREACH (it, &log->unmigrated) {
+        const struct log_shard *s = CONTAINER_OF(it, struct log_shard, unmigrated_link);
+        if (!s->flush_failed)
+            continue;
+        fail_waiting(log, s->flush_status);
+        log_retry_later(log);
+        return;
+    }
+}
+
 static void roll_failed(struct log *log, struct journal_roll *r, int status)
 {
     round_marks_end(log, false);
@@ -541,6 +554,7 @@ void journal_roll_start(struct log *log)
     /* migration must free one first; but it may itself be waiting for an entry that only a new head can carry */
     if (list_empty(&log->spares) && count_needed(log) >= JOURNALS_MAX && list_empty(&log->news)) {
         flush_migrate_oldest(log, UINT64_MAX);
+        journal_fail_stuck(log);
         return;
     }
     struct journal_roll *r = calloc(1, sizeof *r);

@@ -433,8 +433,10 @@ static void round_build(struct log *log)
     r->block_bytes = r->records = 0;
     r->offset = log->journal_at;
     r->crc = log->journal_crc;
-    if (!take_area(log, &p))
+    if (!take_area(log, &p)) {
+        journal_fail_stuck(log);
         return;
+    }
     r->final = log->final_wanted && list_empty(&log->dirty) && p.entries < ROUND_ENTRIES && !round_held(log);
     r->started = loop_now_precise(log->loop);
     r->busy = true;
