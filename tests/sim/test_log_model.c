@@ -72,6 +72,28 @@ static void what_was_acknowledged_and_is_there_is_right(void **state)
     assert_true(model_acked(&m, s, d, 1, 5, now));
 }
 
+/* Batch: a read error does not excuse a loss. Interval: after a power cut nobody can tell. */
+static void after_a_scan_cut_short_only_what_may_be_lost_is_forgotten(void **state)
+{
+    uint64_t a = submit(2), b = submit(2);
+    assert_true(model_acked(&m, s, a, 2, 0, now));
+    model_scan_start(s);
+    model_scan_abandon(&m, s, MODEL_POWER);
+    assert_int_equal(s->record[a].state, MODEL_ACKED);
+    assert_int_equal(s->record[b].state, MODEL_FAILED);
+    m.sync = LOG_SYNC_INTERVAL;
+    uint64_t c = submit(1), e = submit(1);
+    assert_true(model_acked(&m, s, c, 1, 2, now));
+    model_scan_start(s);
+    model_scan_abandon(&m, s, MODEL_KILL);
+    assert_int_equal(s->record[c].state, MODEL_ACKED);
+    model_scan_abandon(&m, s, MODEL_POWER);
+    assert_int_equal(s->record[c].state, MODEL_FAILED);
+    model_scan_start(s);
+    assert_true(found(a, 2, 0) && found(e, 1, 1ull << 33)); /* without c: no gap */
+    assert_int_equal(s->record[c].state, MODEL_GONE);
+}
+
 static void a_pending_one_may_have_survived(void **state)
 {
     uint64_t a = submit(1), b = submit(1);
@@ -241,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         MODEL_TEST(what_was_acknowledged_and_is_there_is_right),
+        MODEL_TEST(after_a_scan_cut_short_only_what_may_be_lost_is_forgotten),
         MODEL_TEST(a_pending_one_may_have_survived),
         MODEL_TEST(an_acknowledged_record_that_is_missing_is_lost),
         MODEL_TEST(one_missing_at_the_front_is_lost),
