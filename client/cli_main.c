@@ -31,6 +31,8 @@ static const char help[] =
     "  sluice delivery list\n"
     "  sluice delivery describe NAME            settings, lag, counts, last error\n"
     "\n"
+    "  sluice inspect DIR                       verify a data directory while no daemon runs on it\n"
+    "\n"
     "  --endpoint URL   the daemon; default $SLUICE_ENDPOINT, else http://127.0.0.1:4567\n"
     "  --json           output for scripts: one JSON object, or one a line\n"
     "  --version, --help; sluice COMMAND --help tells more\n"
@@ -191,6 +193,7 @@ static int command_run(struct cli *cli, const char *name)
         {"put", cmd_put},
         {"tail", cmd_tail},
         {"delivery", cmd_delivery},
+        {"inspect", cmd_inspect},
     };
     for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
         if (strcmp(name, commands[i].name) == 0)
