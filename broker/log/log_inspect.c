@@ -1,7 +1,7 @@
 /*
  * The offline verification of a data directory (log_inspect.h), in the steps of an opening:
  *
- *   1 list the journals, read their heads, choose those that count      log_inspect_journal.c
+ *   1 list the journals, read their heads, choose those that count      log_recover_heads.c
  *   2 walk the newest of each loop: what each shard must have           log_inspect_journal.c
  *   3 walk all segments of all shards, with their sidecars              log_inspect_segment.c
  *   4 walk the journals that count: every frame, and the blocks that
@@ -78,21 +78,10 @@ static int compare_shards(const void *a, const void *b)
 
 /* ---- what is the same for journals and segments ----------------------------------------------------------------- */
 
-bool inspect_grow(struct inspect *i, size_t bytes)
-{
-    if (i->buf_bytes >= bytes)
-        return true;
-    io_buffer_free(i->buf);
-    bytes = page_up(bytes);
-    i->buf = io_buffer_alloc(bytes);
-    i->buf_bytes = i->buf ? bytes : 0;
-    return i->buf != NULL;
-}
-
 void inspect_walk_begin(struct inspect *i, uint64_t generation, uint64_t known_end, uint64_t limit)
 {
     struct frame_context c = {.generation = generation, .known_durable_to = known_end};
-    memcpy(c.log_uid, i->uid, FRAME_UID_BYTES);
+    memcpy(c.log_uid, i->recover.uid, FRAME_UID_BYTES);
     frame_scan_init(&i->scan.scan, &c, 0, 0);
     i->scan.file = i->file;
     i->scan.limit = limit;
@@ -248,14 +237,17 @@ static void run(struct task *t)
         err_set(&i->o->err, i->sub.status, "%s: this is no data directory of sluiced", i->o->dir);
     if (i->sub.status < 0)
         TASK_EXIT(t, i->sub.status);
-    for (i->journal_at = 0; i->journal_at < i->journal_count; i->journal_at++) {
-        TASK_CALL(t, task_start(&i->sub, t->loop, inspect_head_run, t));
-        if (i->sub.status < 0)
-            TASK_EXIT(t, i->sub.status);
+    for (i->journal_at = 0; i->journal_at < i->recover.old_count; i->journal_at++) {
+        i->recover.at = i->journal_at;
+        TASK_CALL(t, task_start(&i->recover.sub, t->loop, recover_head_run, t));
+        if (i->recover.sub.status < 0) {
+            i->o->err = i->open.err;
+            TASK_EXIT(t, i->recover.sub.status);
+        }
     }
     inspect_choose(i);
-    for (i->journal_at = 0; i->journal_at < i->journal_count; i->journal_at++) { /* 2 */
-        i->journal = &i->journals[i->journal_at];
+    for (i->journal_at = 0; i->journal_at < i->recover.old_count; i->journal_at++) { /* 2 */
+        i->journal = &i->recover.old[i->journal_at];
         if (!i->journal->newest)
             continue;
         TASK_CALL(t, task_start(&i->sub, t->loop, inspect_journal_run, t));
@@ -271,10 +263,10 @@ static void run(struct task *t)
     io_names_free(&i->names);
     if (t->status < 0)
         TASK_EXIT(t, t->status);
-    if (!i->uid_known && i->shard_count)
+    if (!i->recover.uid_known && i->shard_count)
         inspect_tell(i, LOG_DAMAGE, NULL, i->path, 0,
                      "shards without a commit journal: what they must hold is not known");
-    for (i->shard_at = 0; i->uid_known && i->shard_at < i->shard_count; i->shard_at++) {
+    for (i->shard_at = 0; i->recover.uid_known && i->shard_at < i->shard_count; i->shard_at++) {
         i->shard = i->shards[i->shard_at];
         TASK_CALL(t, task_start(&i->sub, t->loop, inspect_segments_run, t));
         if (i->sub.status < 0)
@@ -282,8 +274,8 @@ static void run(struct task *t)
     }
     i->shard = NULL;
     i->loading = true;
-    for (i->journal_at = 0; i->journal_at < i->journal_count; i->journal_at++) { /* 4 */
-        i->journal = &i->journals[i->journal_at];
+    for (i->journal_at = 0; i->journal_at < i->recover.old_count; i->journal_at++) { /* 4 */
+        i->journal = &i->recover.old[i->journal_at];
         if (!i->journal->needed)
             continue;
         TASK_CALL(t, task_start(&i->sub, t->loop, inspect_journal_run, t));
@@ -299,10 +291,11 @@ static void inspect_free(struct inspect *i)
 {
     for (uint32_t k = 0; k < i->shard_count; k++)
         free(i->shards[k]);
-    for (uint32_t k = 0; k < i->journal_count; k++)
-        free(i->journals[k].older);
+    for (uint32_t k = 0; k < i->recover.old_count; k++)
+        free(i->recover.old[k].older);
     free(i->shards);
-    free(i->journals);
+    free(i->recover.old);
+    io_buffer_free(i->recover.buf);
     free(i->segment_names);
     free(i->log);
     free(i->log_shard);
@@ -346,9 +339,14 @@ int log_inspect_start(struct loop *loop, struct log_inspect *o)
     if (!i)
         return -ENOMEM;
     i->o = o;
+    i->options.dir = o->dir;
+    i->open.options = &i->options;
+    i->recover.o = &i->open;
+    i->recover.loop = loop;
+    i->buf = io_buffer_alloc(HEAD_WINDOW_BYTES);
     i->log = calloc(1, sizeof *i->log);
     i->log_shard = calloc(1, sizeof *i->log_shard);
-    if (!i->log || !i->log_shard) {
+    if (!i->buf || !i->log || !i->log_shard) {
         inspect_free(i);
         return -ENOMEM;
     }

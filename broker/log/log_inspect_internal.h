@@ -9,10 +9,7 @@
 #define SLUICE_LOG_INSPECT_INTERNAL_H
 
 #include "broker/log/log_inspect.h"
-#include "broker/log/log_internal.h"
-
-#define INSPECT_HEAD_BYTES     (1u << 20)
-#define INSPECT_HEAD_BYTES_MAX (16u << 20)
+#include "broker/log/log_recover.h"
 
 struct inspect_shard {
     uint64_t uid;
@@ -24,19 +21,6 @@ struct inspect_shard {
     uint64_t proven;        /* it must have the records below */
     uint64_t have;          /* it has been found to have the records below */
     struct wall_ms arrival; /* of the newest block found */
-};
-
-struct inspect_journal {
-    uint32_t folder;
-    uint64_t sequence;
-    bool head_ok, needed, newest;
-    uint8_t uid[FRAME_UID_BYTES];
-    uint64_t generation;
-    uint32_t epoch;
-    struct log_head head;
-    struct log_proof *older; /* head.journals of them: generation, end */
-    uint64_t end;            /* as a newer head says; UINT64_MAX: none does */
-    bool soft;
 };
 
 struct segment_name {
@@ -59,17 +43,17 @@ struct inspect {
     struct hashmap map; /* uid -> inspect_shard */
     struct inspect_shard **shards;
     uint32_t shard_count, shard_cap, shard_at;
-    struct inspect_journal *journals;
-    uint32_t journal_count, journal_cap, journal_at;
-    uint8_t uid[FRAME_UID_BYTES];
-    bool uid_known;
-    uint32_t last_epoch; /* of the last complete opening */
+    /* step 1 of an opening reads heads and chooses journals (log_recover_heads.c): old[], uid, last_epoch */
+    struct recover recover;
+    struct log_open open; /* for its directory and error text only */
+    struct log_options options;
+    uint32_t journal_at;
 
     struct io_names folders, names;
     uint32_t folder_at;
     struct io_file file;
-    uint8_t *buf;
-    size_t buf_bytes, want, got;
+    uint8_t *buf; /* HEAD_WINDOW_BYTES */
+    size_t want;
     char path[LOG_PATH_MAX]; /* of the file being walked */
 
     /* the walk */
@@ -79,7 +63,7 @@ struct inspect {
     uint64_t damages;    /* when it began */
     bool resumed;        /* records before this frame are lost, and that has been told */
     /* of a journal */
-    struct inspect_journal *journal;
+    struct old_journal *journal;
     bool loading, head_seen, clean;
     uint64_t round; /* the last one's number; UINT64_MAX: none */
     /* of a segment */
@@ -108,7 +92,6 @@ void inspect_tell(struct inspect *i, enum log_severity severity, struct inspect_
 int inspect_fail(struct inspect *i, int status, const char *file);
 /* Made if it is not there yet; NULL without memory. */
 struct inspect_shard *inspect_shard_of(struct inspect *i, uint64_t uid);
-bool inspect_grow(struct inspect *i, size_t bytes);
 /* Starts a walk of i->file from its beginning. */
 void inspect_walk_begin(struct inspect *i, uint64_t generation, uint64_t known_end, uint64_t limit);
 /* After file_scan: tells what the end is. True: it goes on behind damage. */
@@ -123,7 +106,6 @@ bool inspect_skipped(uint64_t from, uint64_t to);
 
 /* log_inspect_journal.c: runs of i->sub, and what is between them */
 void inspect_list_run(struct task *t);
-void inspect_head_run(struct task *t);
 void inspect_choose(struct inspect *i);
 void inspect_journal_run(struct task *t);
 

@@ -1,28 +1,25 @@
 /*
- * Journals, for the offline verification: their heads, which of them count, and the two walks (log_inspect.h).
- * Thread: the loop's.
+ * Journals, for the offline verification: which there are, which count (as an opening chooses them), and the two walks
+ * (log_inspect.h). Thread: the loop's.
  */
 #include "broker/log/log_inspect_internal.h"
-
-#include "common/frame/crc32c.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 /* ---- listing ---------------------------------------------------------------------------------------------------- */
 
-static int journal_add(struct inspect *i, uint32_t folder, uint64_t sequence)
+static int journal_add(struct recover *r, uint32_t folder, uint64_t sequence)
 {
-    if (i->journal_count == i->journal_cap) {
-        uint32_t cap = i->journal_cap ? 2 * i->journal_cap : 16;
-        struct inspect_journal *at = realloc(i->journals, cap * sizeof *at);
-        if (!at)
+    if (r->old_count == r->old_cap) {
+        uint32_t cap = r->old_cap ? 2 * r->old_cap : 16;
+        struct old_journal *old = realloc(r->old, cap * sizeof *old);
+        if (!old)
             return -ENOMEM;
-        i->journals = at;
-        i->journal_cap = cap;
+        r->old = old;
+        r->old_cap = cap;
     }
-    i->journals[i->journal_count++] =
-        (struct inspect_journal){.folder = folder, .sequence = sequence, .end = UINT64_MAX};
+    r->old[r->old_count++] = (struct old_journal){.folder = folder, .sequence = sequence, .known_end = UINT64_MAX};
     return 0;
 }
 
@@ -35,7 +32,7 @@ static int names_to_journals(struct inspect *i, const char *folder_name)
         const char *name = i->names.name[k];
         size_t len = strlen(name);
         char file[LOG_PATH_MAX + 64];
-        if (log_name_parse(name, ".jnl", &sequence) && journal_add(i, (uint32_t)folder, sequence) < 0)
+        if (log_name_parse(name, ".jnl", &sequence) && journal_add(&i->recover, (uint32_t)folder, sequence) < 0)
             return -ENOMEM;
         if (len > 8 && strcmp(name + len - 8, ".damaged") == 0) {
             snprintf(file, sizeof file, "%s/%s", i->path, name);
@@ -69,151 +66,18 @@ void inspect_list_run(struct task *t)
     TASK_END(t, 0);
 }
 
-/* ---- heads ------------------------------------------------------------------------------------------------------ */
-
-/* The copy of the head at `at`. False with *out_want > 0: a larger window is wanted. */
-static bool head_at(struct inspect_journal *j, struct slice window, size_t at, size_t *out_want)
-{
-    struct frame_header h;
-    struct log_head head;
-    const uint8_t *journals, *entries;
-    uint32_t crc;
-    if (frame_header_read(slice_from(window, at), &h, &crc) < 0 || h.kind != LOG_KIND_HEAD || h.offset != at)
-        return false;
-    if (window.len - at - FRAME_HEADER_BYTES < h.stored_bytes) {
-        *out_want = at + FRAME_HEADER_BYTES + h.stored_bytes;
-        return false;
-    }
-    struct slice body = slice_of(window.ptr + at + FRAME_HEADER_BYTES, h.stored_bytes);
-    if (crc32c(0, body.ptr, body.len) != h.body_crc || log_head_read(body, &head, &journals, &entries) < 0)
-        return false;
-    j->older = calloc(head.journals + 1, sizeof *j->older);
-    if (!j->older)
-        return false;
-    for (uint32_t k = 0; k < head.journals; k++)
-        j->older[k] = log_proof_read(journals + (size_t)k * LOG_PROOF_BYTES);
-    j->head = head;
-    j->generation = h.generation;
-    j->epoch = h.open_epoch;
-    memcpy(j->uid, h.log_uid, FRAME_UID_BYTES);
-    return j->head_ok = true;
-}
-
-/* Either copy. False: a window of *out_want bytes is wanted; 0: there is none. */
-static bool head_find(struct inspect_journal *j, struct slice window, size_t *out_want)
-{
-    *out_want = 0;
-    for (size_t at = 0; at + FRAME_HEADER_BYTES <= window.len; at += FRAME_ALIGN) {
-        if (head_at(j, window, at, out_want))
-            return true;
-        if (*out_want)
-            return false;
-    }
-    if (window.len == INSPECT_HEAD_BYTES)
-        *out_want = INSPECT_HEAD_BYTES_MAX;
-    return false;
-}
-
-/* Without a head: the newest generation of frames that are written only behind a durable one; 0: none. */
-static void note_headless(struct inspect_journal *j, struct slice window)
-{
-    for (size_t at = 0; at + FRAME_HEADER_BYTES <= window.len; at += FRAME_ALIGN) {
-        struct frame_header h;
-        uint32_t crc;
-        if (frame_header_read(slice_from(window, at), &h, &crc) < 0 || h.offset != at ||
-            (h.kind != LOG_KIND_ROUND && h.kind != LOG_KIND_BLOCK) || h.generation <= j->generation)
-            continue;
-        j->generation = h.generation;
-        memcpy(j->uid, h.log_uid, FRAME_UID_BYTES);
-    }
-}
-
-void inspect_head_run(struct task *t)
-{
-    struct inspect *i = CONTAINER_OF(t, struct inspect, sub);
-    struct inspect_journal *j = &i->journals[i->journal_at];
-    TASK_BEGIN(t);
-    log_path_journal(i->path, i->o->dir, j->folder, j->sequence);
-    TASK_AWAIT(t, io_open(t->loop, &t->op, i->path, IO_READ | IO_DIRECT));
-    if (t->op.result < 0)
-        TASK_EXIT(t, inspect_fail(i, (int)t->op.result, i->path));
-    i->file = (struct io_file){(int)t->op.result};
-    TASK_AWAIT(t, io_size(t->loop, &t->op, i->file));
-    i->size = t->op.result > 0 ? (uint64_t)t->op.result : 0;
-    i->want = INSPECT_HEAD_BYTES;
-    do {
-        i->want = page_up(i->want);
-        if (!inspect_grow(i, i->want)) {
-            t->status = -ENOMEM;
-            break;
-        }
-        TASK_AWAIT(t, io_read(t->loop, &t->op, i->file, i->buf, i->want, 0));
-        if (t->op.result < 0) {
-            t->status = (int)t->op.result;
-            break;
-        }
-        i->got = (size_t)t->op.result;
-    } while (!head_find(j, slice_of(i->buf, i->got), &i->want) && i->want > i->got && i->got < i->size &&
-             i->want <= INSPECT_HEAD_BYTES_MAX);
-    if (t->status == 0 && !j->head_ok)
-        note_headless(j, slice_of(i->buf, i->got));
-    TASK_AWAIT(t, io_close(t->loop, &t->op, i->file));
-    TASK_END(t, t->status < 0 ? inspect_fail(i, t->status, i->path) : 0);
-}
-
 /* ---- which of them count ---------------------------------------------------------------------------------------- */
 
-static bool head_there(const struct inspect *i, uint32_t epoch, uint32_t loop)
+/* Whether all that the newest head `j` names is there. */
+static void check_older(struct inspect *i, const struct old_journal *j)
 {
-    for (uint32_t k = 0; k < i->journal_count; k++)
-        if (i->journals[k].head_ok && i->journals[k].epoch == epoch && i->journals[k].head.loop_index == loop)
-            return true;
-    return false;
-}
-
-/* The last opening of which every loop's head is there; 0: none. */
-static uint32_t complete_epoch(const struct inspect *i)
-{
-    uint32_t best = 0;
-    for (uint32_t k = 0; k < i->journal_count; k++) {
-        const struct inspect_journal *j = &i->journals[k];
-        uint32_t loop = 0;
-        while (j->head_ok && j->epoch > best && loop < j->head.loop_count && head_there(i, j->epoch, loop))
-            loop++;
-        if (j->head_ok && j->epoch > best && loop == j->head.loop_count)
-            best = j->epoch;
-    }
-    return best;
-}
-
-static bool is_newest(const struct inspect *i, const struct inspect_journal *j)
-{
-    if (!j->head_ok || j->epoch != i->last_epoch)
-        return false;
-    for (uint32_t k = 0; k < i->journal_count; k++) {
-        const struct inspect_journal *other = &i->journals[k];
-        if (other->head_ok && other->epoch == j->epoch && other->head.loop_index == j->head.loop_index &&
-            other->generation > j->generation)
-            return false;
-    }
-    return true;
-}
-
-/* What the newest head `j` says of older journals. */
-static void need_older(struct inspect *i, const struct inspect_journal *j)
-{
+    const struct recover *r = &i->recover;
     char file[LOG_PATH_MAX];
     log_path_journal(file, i->o->dir, j->folder, j->sequence);
     for (uint32_t n = 0; n < j->head.journals; n++) {
         bool found = false;
-        for (uint32_t k = 0; k < i->journal_count; k++) {
-            struct inspect_journal *o = &i->journals[k];
-            if (!o->head_ok || o->generation != j->older[n].uid)
-                continue;
-            found = o->needed = true;
-            o->end = j->older[n].next & ~(uint64_t)LOG_END_SOFT;
-            o->soft = j->older[n].next & LOG_END_SOFT;
-        }
+        for (uint32_t k = 0; k < r->old_count; k++)
+            found |= r->old[k].head_ok && r->old[k].generation == j->older[n].uid;
         if (!found)
             inspect_tell(i, LOG_DAMAGE, NULL, file, 0,
                          "its head needs an older journal, of generation %016llx, that is missing or has lost its head",
@@ -221,48 +85,17 @@ static void need_older(struct inspect *i, const struct inspect_journal *j)
     }
 }
 
-static void check_headless(struct inspect *i, const struct inspect_journal *j)
-{
-    char file[LOG_PATH_MAX];
-    uint64_t newest = 0;
-    for (uint32_t k = 0; k < i->journal_count; k++)
-        if (i->journals[k].newest && i->journals[k].folder == j->folder)
-            newest = i->journals[k].generation;
-    if (i->uid_known && (j->generation <= newest || memcmp(j->uid, i->uid, FRAME_UID_BYTES) != 0))
-        return;
-    log_path_journal(file, i->o->dir, j->folder, j->sequence);
-    inspect_tell(i, LOG_DAMAGE, NULL, file, 0,
-                 "the head is damaged, and later records are there: no opening is possible");
-}
-
-/* Order of replay: by loop, then by generation. */
-static int compare_journals(const void *a, const void *b)
-{
-    const struct inspect_journal *x = a, *y = b;
-    if (x->head.loop_index != y->head.loop_index)
-        return x->head.loop_index < y->head.loop_index ? -1 : 1;
-    return x->generation < y->generation ? -1 : x->generation > y->generation;
-}
-
 void inspect_choose(struct inspect *i)
 {
-    if (i->journal_count)
-        qsort(i->journals, i->journal_count, sizeof *i->journals, compare_journals);
-    i->last_epoch = complete_epoch(i);
-    for (uint32_t k = 0; k < i->journal_count; k++) {
-        struct inspect_journal *j = &i->journals[k];
-        j->needed = j->newest = is_newest(i, j);
-        if (j->newest) {
-            memcpy(i->uid, j->uid, FRAME_UID_BYTES);
-            i->uid_known = true;
-        }
-    }
-    for (uint32_t k = 0; k < i->journal_count; k++)
-        if (i->journals[k].newest)
-            need_older(i, &i->journals[k]);
-    for (uint32_t k = 0; k < i->journal_count; k++)
-        if (!i->journals[k].head_ok && i->journals[k].generation)
-            check_headless(i, &i->journals[k]);
+    struct recover *r = &i->recover;
+    recover_choose(r);
+    if (recover_check_headless(r) < 0)
+        inspect_tell(i, LOG_DAMAGE, NULL, r->path, 0, "the head is damaged, and later records are there: no opening");
+    if (r->old_count)
+        qsort(r->old, r->old_count, sizeof *r->old, recover_compare);
+    for (uint32_t k = 0; k < r->old_count; k++)
+        if (r->old[k].newest)
+            check_older(i, &r->old[k]);
 }
 
 /* ---- walking ---------------------------------------------------------------------------------------------------- */
@@ -392,7 +225,7 @@ static int load_frame(struct file_scan *fs, const struct frame_header *h, struct
 void inspect_journal_run(struct task *t)
 {
     struct inspect *i = CONTAINER_OF(t, struct inspect, sub);
-    struct inspect_journal *j = i->journal;
+    const struct old_journal *j = i->journal;
     TASK_BEGIN(t);
     log_path_journal(i->path, i->o->dir, j->folder, j->sequence);
     TASK_AWAIT(t, io_open(t->loop, &t->op, i->path, IO_READ | IO_DIRECT));
@@ -401,7 +234,7 @@ void inspect_journal_run(struct task *t)
     i->file = (struct io_file){(int)t->op.result};
     TASK_AWAIT(t, io_size(t->loop, &t->op, i->file));
     i->size = t->op.result > 0 ? (uint64_t)t->op.result : 0;
-    inspect_walk_begin(i, j->generation, j->end == UINT64_MAX || j->soft ? 0 : j->end, j->end);
+    inspect_walk_begin(i, j->generation, j->known_end == UINT64_MAX || j->soft ? 0 : j->known_end, j->known_end);
     i->scan.frame = i->loading ? load_frame : know_frame;
     i->head_seen = i->clean = false;
     i->round = UINT64_MAX;

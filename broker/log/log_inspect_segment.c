@@ -55,7 +55,7 @@ static void read_start(struct inspect *i, struct segment_start *out, struct slic
     struct frame_header h;
     uint32_t crc;
     if (frame_header_read(window, &h, &crc) == 0 && h.kind == LOG_KIND_SEGMENT && h.offset == 0 &&
-        h.shard_uid == i->shard->uid && memcmp(h.log_uid, i->uid, FRAME_UID_BYTES) == 0 &&
+        h.shard_uid == i->shard->uid && memcmp(h.log_uid, i->recover.uid, FRAME_UID_BYTES) == 0 &&
         window.len - FRAME_HEADER_BYTES >= h.stored_bytes &&
         crc32c(0, window.ptr + FRAME_HEADER_BYTES, h.stored_bytes) == h.body_crc &&
         log_segment_head_read(slice_of(window.ptr + FRAME_HEADER_BYTES, h.stored_bytes), &out->head) == 0 &&
@@ -67,7 +67,7 @@ static void read_start(struct inspect *i, struct segment_start *out, struct slic
     }
     for (size_t at = 0; at + FRAME_HEADER_BYTES <= window.len; at += FRAME_ALIGN)
         if (frame_header_read(slice_from(window, at), &h, &crc) == 0 &&
-            memcmp(h.log_uid, i->uid, FRAME_UID_BYTES) == 0 && h.shard_uid == i->shard->uid && h.offset == at &&
+            memcmp(h.log_uid, i->recover.uid, FRAME_UID_BYTES) == 0 && h.shard_uid == i->shard->uid && h.offset == at &&
             h.durable_to > 0)
             out->synced = true;
 }
@@ -89,7 +89,7 @@ static void start_run(struct task *t)
         t->status = t->op.result < 0 ? (int)t->op.result : 0;
         if (t->status == 0)
             read_start(i, &i->next, slice_of(i->buf, (size_t)t->op.result));
-        i->want = i->next.good || i->want > IO_ALIGN ? 0 : INSPECT_HEAD_BYTES;
+        i->want = i->next.good || i->want > IO_ALIGN ? 0 : HEAD_WINDOW_BYTES;
     }
     TASK_AWAIT(t, io_close(t->loop, &t->op, i->file));
     TASK_END(t, t->status < 0 ? inspect_fail(i, t->status, i->path2) : 0);
@@ -117,11 +117,20 @@ static bool is_sealed(const struct inspect *i)
     return has_active(i->shard) && i->start.base < i->shard->entry.segment_base;
 }
 
-/* Whether `f`, a file behind the active one, was completed; tells if not. */
-static bool follower_counts(struct inspect *i, const struct segment_start *f, bool telling)
+/* Written by an opening that was never completed, in the place of a file that it could not trust. */
+static bool is_fresh(const struct inspect *i, const struct segment_start *f)
+{
+    return f->good && f->epoch > i->recover.last_epoch && (f->head.flags & LOG_SEGMENT_REPLACES);
+}
+
+/* Whether `f`, a file behind the active one, counts as what follows on `before`; tells if not. */
+static bool follower_counts(struct inspect *i, const struct segment_start *f, const struct segment_start *before,
+                            bool telling)
 {
     struct inspect_shard *s = i->shard;
-    if (is_direct(s) && f->good && f->epoch <= i->last_epoch)
+    if (is_direct(s) && f->good &&
+        (f->epoch <= i->recover.last_epoch ||
+         (is_fresh(i, f) && f->head.previous_generation == (before ? before->generation : 0))))
         return true;
     if (!telling)
         return false;
@@ -136,7 +145,7 @@ static bool next_counts(struct inspect *i)
 {
     return i->segment_at < i->segment_name_count &&
            ((has_active(i->shard) && i->next.base <= i->shard->entry.segment_base) ||
-            follower_counts(i, &i->next, false));
+            follower_counts(i, &i->next, &i->start, false));
 }
 
 static void tell_missing(struct inspect *i, uint64_t base)
@@ -187,7 +196,7 @@ static bool segment_begins(struct inspect *i)
 {
     struct inspect_shard *s = i->shard;
     bool old = is_sealed(i) || is_active(i);
-    i->counts = old || follower_counts(i, &i->start, true);
+    i->counts = old || follower_counts(i, &i->start, i->before_counts ? &i->before : NULL, true);
     if (!i->counts)
         return false;
     s->report.segments++;
@@ -247,7 +256,7 @@ static int segment_frame(struct file_scan *fs, const struct frame_header *h, str
     struct inspect_shard *s = i->shard;
     struct block_header b = {0};
     uint64_t end = offset + frame_space(h->stored_bytes);
-    if (end > i->known_end && h->open_epoch > i->last_epoch)
+    if (end > i->known_end && h->open_epoch > i->recover.last_epoch && !is_fresh(i, &i->start))
         return 1; /* copies, by an opening that was never completed */
     if (h->kind == LOG_KIND_BLOCK && offset >= i->known_end && next_counts(i) && block_header_read(body, &b) == 0 &&
         b.base_counter >= i->next.base)
@@ -292,7 +301,7 @@ static void sidecar_run(struct task *t)
     TASK_BEGIN(t);
     memset(&i->load, 0, sizeof i->load);
     i->log_shard->uid = i->shard->uid;
-    memcpy(i->log->uid, i->uid, FRAME_UID_BYTES);
+    memcpy(i->log->uid, i->recover.uid, FRAME_UID_BYTES);
     i->load.found.base = i->start.base;
     i->load.next_base = i->next.base;
     i->load.limit = UINT64_MAX;
@@ -380,8 +389,6 @@ void inspect_segments_run(struct task *t)
 {
     struct inspect *i = CONTAINER_OF(t, struct inspect, sub);
     TASK_BEGIN(t);
-    if (!inspect_grow(i, INSPECT_HEAD_BYTES))
-        TASK_EXIT(t, -ENOMEM);
     log_path_shard_dir(i->path, i->o->dir, i->shard->uid);
     TASK_AWAIT(t, io_list(t->loop, &t->op, i->path, &i->names));
     if (t->op.result < 0 && t->op.result != -ENOENT)
@@ -417,7 +424,8 @@ void inspect_segments_run(struct task *t)
             if (i->sub2.status < 0)
                 TASK_EXIT(t, i->sub2.status);
         }
-        i->before = i->start;
+        if (i->counts)
+            i->before = i->start;
         i->before_counts |= i->counts;
     }
     shard_ends(i);
