@@ -10,7 +10,7 @@
  *                                                          └────┬───┘
  *                                                               ▼ failed: a new segment file is started; journaled
  *                                                          frames stay in the journal, pending ones are dropped and
- *                                                          the shard is fenced until the new file's entry is durable
+ *                                                          the shard is fenced until a durable entry says so
  *
  * Frames that have pages of their own are written from where they lie, with a new header; packed ones are copied into
  * the staging buffer. The body's CRC goes along, so no payload is read again.
@@ -43,7 +43,7 @@ void flush_start(struct log_shard *s, bool direct)
     struct log *log = s->log;
     if (s->flush || (s->removing && !direct))
         return;
-    if (!direct && s->segment_pos == s->journal_pos && !s->reopening)
+    if (!direct && s->segment_pos == s->journal_pos)
         return;
     if (timer_armed(&log->retry_timer) && s->flush_failed)
         return;
@@ -317,13 +317,16 @@ static void flush_failed(struct flush *f, int status)
     if (wrote) {
         s->log->stats.failed_syncs++;
         s->new_segment_wanted = true;
+        s->not_before = f->starts_segment ? f->new_generation : s->segment_generation;
         segment_close(s->log, &s->segment_file);
     }
     /* what is too much for the journal would wait for the segment for ever */
     if (f->direct || (flush_wanted(s) && s->journal_sent == s->journal_pos)) {
-        if (f->direct && wrote) {
+        if (f->direct && wrote) { /* until a durable entry says that nothing behind segment_end counts */
             shard_fence(s, status, f->path);
             s->reopening = true;
+            s->entry_state = MARK_WANTED;
+            round_want_entry(s);
         }
         append_fail(s, status);
         watch_wake_all(s);
@@ -341,10 +344,9 @@ void flush_mark_durable(struct log_shard *s)
 static bool flush_goes_on(struct flush *f)
 {
     struct log_shard *s = f->shard;
-    if (s->state == LOG_SHARD_QUARANTINED || (s->log->closing && list_empty(&s->waiting) && !s->held_to))
+    if ((s->state == LOG_SHARD_QUARANTINED && !s->log->opening) ||
+        (s->log->closing && list_empty(&s->waiting) && !s->held_to))
         return false;
-    if (s->reopening)
-        return true;
     if (s->held_to > f->limit_pos)
         f->limit_pos = s->held_to;
     f->direct = flush_wanted(s) && s->journal_sent == s->journal_pos;
@@ -364,20 +366,6 @@ static void flush_allocate(struct flush *f)
     f->allocate_to = page_up(to < need ? need : to);
     io_allocate(s->log->loop, &f->task.op, f->starts_segment ? f->new_file : s->segment_file, from,
                 f->allocate_to - from);
-}
-
-/* The lone head of a new segment: what a shard that was fenced by its segment starts over with. */
-static void gather_head(struct flush *f)
-{
-    f->iov_count = 0;
-    f->staged = f->bytes = 0;
-    f->end_pos = f->shard->segment_pos;
-    put_segment_head(f);
-    uint64_t space = f->bytes;
-    size_t pad = page_up(f->staged) - f->staged;
-    memset(f->staging + f->staged, 0, pad);
-    f->iov[0].iov_len += pad;
-    f->bytes = page_up(space);
 }
 
 static void flush_run(struct task *t)
@@ -409,9 +397,7 @@ static void flush_run(struct task *t)
         f->started = loop_now_precise(log->loop);
         f->offset = f->starts_segment ? 0 : page_up(s->segment_end);
         f->crc = f->starts_segment ? 0 : s->segment_crc;
-        if (s->reopening && s->segment_pos == s->journal_pos)
-            gather_head(f);
-        else if (!gather(f))
+        if (!gather(f))
             break;
         if (f->direct && f->end_pos > s->journal_pos)
             want_mark(s);
@@ -439,18 +425,6 @@ static void flush_run(struct task *t)
         s->flush_failed = false;
         while (s->segment_next > s->durable_next && s->mark != MARK_DURABLE)
             TASK_PARK(t);
-        if (s->reopening) { /* the journal must know the new file before anything else is acknowledged */
-            s->entry_waiter = t;
-            s->entry_state = MARK_WANTED;
-            round_want_entry(s);
-            TASK_PARK(t);
-            s->entry_waiter = NULL;
-            s->reopening = false;
-            if (s->state == LOG_SHARD_FENCED && !s->fenced_by_journal) {
-                s->state = LOG_SHARD_OK;
-                s->trouble[0] = 0;
-            }
-        }
         if (s->segment_next > s->durable_next) {
             shard_durable(s, s->segment_next, s->segment_last_arrival, true);
             shard_tell(s);

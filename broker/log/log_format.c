@@ -21,6 +21,7 @@ void log_entry_write(uint8_t *to, const struct log_entry *e)
     put_le32(to + 76, 0);
     put_le64(to + 80, (uint64_t)e->last_arrival.ms);
     put_le64(to + 88, e->disk_bytes);
+    put_le64(to + 96, e->not_before);
 }
 
 void log_entry_read(const uint8_t *from, struct log_entry *out)
@@ -39,6 +40,7 @@ void log_entry_read(const uint8_t *from, struct log_entry *out)
         .segment_crc = get_le32(from + 72),
         .last_arrival = {(int64_t)get_le64(from + 80)},
         .disk_bytes = get_le64(from + 88),
+        .not_before = get_le64(from + 96),
     };
 }
 

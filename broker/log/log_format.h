@@ -7,9 +7,10 @@
  *   3 round     first thing in every later write to a journal: what the round before held, and news about shards
  *   4 segment   first thing in a segment file
  *
- * Entry: what is known of a shard; 96 bytes
+ * Entry: what is known of a shard; 104 bytes
  *    0  8  shard uid
- *    8  4  flags: 1 direct (its segment must be scanned beyond `end`), 2 quarantined, 4 has a segment
+ *    8  4  flags: 1 direct (its segment must be scanned beyond `end`), 2 quarantined, 4 has a segment, 8 sealed
+ *          (nothing behind `end` counts: a write there has failed)
  *   12  4  shard epoch
  *   16  8  first counter (retention has taken what is below)
  *   24  8  segment next: frames with counters below lie in segments, synced
@@ -22,6 +23,7 @@
  *   76  4  bytes of the producer table that follows (0)
  *   80  8  arrival of the newest block, ms
  *   88  8  bytes on disk
+ *   96  8  segment files of this or an older generation that start behind `end` do not count
  *
  * Head
  *    0  8  round: number of the next round
@@ -63,14 +65,14 @@
 
 enum log_kind { LOG_KIND_BLOCK = 1, LOG_KIND_HEAD = 2, LOG_KIND_ROUND = 3, LOG_KIND_SEGMENT = 4 };
 
-#define LOG_ENTRY_BYTES      96u
+#define LOG_ENTRY_BYTES      104u
 #define LOG_HEAD_BYTES       32u
 #define LOG_ROUND_BYTES      32u
 #define LOG_PROOF_BYTES      16u
 #define LOG_SEGMENT_BYTES    64u
 #define LOG_SEGMENT_REPLACES 1u
 
-enum log_entry_flags { LOG_ENTRY_DIRECT = 1, LOG_ENTRY_QUARANTINED = 2, LOG_ENTRY_SEGMENT = 4 };
+enum log_entry_flags { LOG_ENTRY_DIRECT = 1, LOG_ENTRY_QUARANTINED = 2, LOG_ENTRY_SEGMENT = 4, LOG_ENTRY_SEALED = 8 };
 #define LOG_ROUND_CLEAN 1u
 #define LOG_END_SOFT    1u /* of a head's older journal */
 
@@ -81,7 +83,7 @@ struct log_entry {
     uint64_t segment_base, segment_generation, segment_end, segment_size;
     uint32_t segment_crc;
     struct wall_ms last_arrival;
-    uint64_t disk_bytes;
+    uint64_t disk_bytes, not_before;
 };
 
 struct log_proof { /* also a head's older journal: generation and end */

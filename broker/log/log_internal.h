@@ -145,7 +145,8 @@ struct log_shard {
     bool confirmed;         /* while opening: something behind damage vouches for it */
     uint64_t proven;        /* while opening: it must have the records below */
     int flush_status;
-    bool reopening; /* a failed segment is being replaced */
+    bool reopening;      /* fenced until a durable entry says that its segment is sealed */
+    uint64_t not_before; /* generation: files up to it that start behind the active segment hold what failed */
     char trouble[160];
 
     /* entries */

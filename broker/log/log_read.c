@@ -55,7 +55,8 @@ struct reader {
     struct read_buf *buf;
     uint64_t window_base, start;
     size_t len;
-    uint64_t offset; /* of the next frame to look at */
+    uint64_t offset;   /* of the next frame to look at */
+    uint64_t good_end; /* behind the last good frame, if chained */
     uint64_t segment_end, generation;
     size_t want_bytes;
     struct io_file file;
@@ -446,6 +447,7 @@ enum look { LOOK_BLOCK, LOOK_WINDOW, LOOK_END, LOOK_DAMAGE };
 static void step_over(struct reader *r, uint64_t space)
 {
     r->offset += space;
+    r->good_end = r->offset;
     r->previous_crc = r->next_crc;
     r->chained = true;
 }
@@ -465,8 +467,12 @@ static enum look look(struct reader *r, struct block_header *out_block, struct s
 {
     struct log_shard *s = r->shard;
     for (;;) {
-        if (r->offset + FRAME_HEADER_BYTES > r->segment_end)
-            return LOOK_END;
+        if (r->offset + FRAME_HEADER_BYTES > r->segment_end) {
+            if (!r->chained || r->good_end == r->segment_end)
+                return LOOK_END;
+            r->offset = r->good_end; /* the last frames are not what they were */
+            return LOOK_DAMAGE;
+        }
         r->want_bytes = FRAME_HEADER_BYTES;
         if (!in_window(r, FRAME_HEADER_BYTES))
             return LOOK_WINDOW;

@@ -84,6 +84,8 @@ int recover_entry(struct recover *r, const struct log_entry *e)
     s->segment_crc = e->segment_crc;
     s->index_from = e->segment_end;
     s->disk_bytes = e->disk_bytes;
+    s->new_segment_wanted = e->flags & LOG_ENTRY_SEALED;
+    s->not_before = e->not_before;
     if (e->first_counter > s->first_counter)
         s->first_counter = e->first_counter;
     if (e->last_arrival.ms > s->last_arrival.ms)
@@ -345,7 +347,7 @@ static bool is_direct(const struct log_shard *s)
 
 static bool is_replacing(const struct log_shard *s)
 {
-    return s->replacing && s->state == LOG_SHARD_OK;
+    return s->replacing;
 }
 
 static bool has_strays(const struct log_shard *s)
@@ -361,7 +363,7 @@ static int flush_trouble(struct recover *r)
             struct log_shard *s = CONTAINER_OF(it, struct log_shard, unmigrated_link);
             if (s->flush)
                 continue;
-            if (s->state == LOG_SHARD_QUARANTINED) {
+            if (s->state == LOG_SHARD_QUARANTINED && s->flush_failed) {
                 s->durable_next = s->segment_next;
                 list_remove(&s->unmigrated_link);
                 cache_shard_clear(s);

@@ -32,7 +32,7 @@ static int read_follower(struct recover *r, struct slice window, uint64_t base, 
         crc32c(0, window.ptr + FRAME_HEADER_BYTES, h.stored_bytes) == h.body_crc &&
         log_segment_head_read(slice_of(window.ptr + FRAME_HEADER_BYTES, h.stored_bytes), &head) == 0) {
         bool fresh = h.open_epoch > r->last_epoch;
-        if (head.base != base || (fresh && !(head.flags & LOG_SEGMENT_REPLACES)))
+        if (head.base != base || h.generation <= s->not_before || (fresh && !(head.flags & LOG_SEGMENT_REPLACES)))
             return 0;
         *out = (struct follower){base, h.generation, head.size, head.previous_generation, head.previous_end, fresh};
         return 1;
@@ -40,7 +40,7 @@ static int read_follower(struct recover *r, struct slice window, uint64_t base, 
     for (size_t at = 0; at + FRAME_HEADER_BYTES <= window.len; at += FRAME_ALIGN)
         if (memcmp(window.ptr + at, "SFRM", 4) == 0 && frame_header_read(slice_from(window, at), &h, &crc) == 0 &&
             memcmp(h.log_uid, r->uid, FRAME_UID_BYTES) == 0 && h.shard_uid == s->uid && h.offset == at &&
-            h.open_epoch <= r->last_epoch && h.durable_to > 0)
+            h.open_epoch <= r->last_epoch && h.durable_to > 0 && h.generation > s->not_before)
             return ST_CORRUPT;
     return 0;
 }
@@ -269,6 +269,7 @@ static void enter_follower(struct recover *r)
         return;
     }
     r->fresh = f->fresh;
+    s->new_segment_wanted = false;
     s->has_segment = true;
     s->segment_base = f->base;
     s->segment_generation = f->generation;
@@ -288,7 +289,8 @@ void recover_direct_run(struct task *t)
         TASK_EXIT(t, r->sub2.status);
     r->fresh = r->tail = false;
     for (;;) {
-        if (s->has_segment && s->state == LOG_SHARD_OK) {
+        /* behind the end of a sealed one nothing counts */
+        if (s->has_segment && s->state == LOG_SHARD_OK && !s->new_segment_wanted) {
             TASK_CALL(t, task_start(&r->sub2, t->loop, segment_run, t));
             if (r->sub2.status < 0)
                 TASK_EXIT(t, r->sub2.status);

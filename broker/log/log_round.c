@@ -48,7 +48,8 @@ void shard_entry_fill(struct log_shard *s, struct log_entry *out)
         .shard_epoch = 1,
         .flags = (s->mark != MARK_NONE ? LOG_ENTRY_DIRECT : 0) |
                  (s->state == LOG_SHARD_QUARANTINED ? LOG_ENTRY_QUARANTINED : 0) |
-                 (s->has_segment ? LOG_ENTRY_SEGMENT : 0),
+                 (s->has_segment ? LOG_ENTRY_SEGMENT : 0) | (s->new_segment_wanted ? LOG_ENTRY_SEALED : 0),
+        .not_before = s->not_before,
         .first_counter = s->first_counter,
         .segment_next = s->segment_next,
         .next = s->synced_next, /* an unsynced journal may lose the rest */
@@ -121,11 +122,6 @@ static void retry_fired(struct io_timer *t)
     struct log *log = CONTAINER_OF(t, struct log, retry_timer);
     LIST_FOREACH (it, &log->unmigrated)
         flush_start(CONTAINER_OF(it, struct log_shard, unmigrated_link), false);
-    LIST_FOREACH (it, &log->shards) {
-        struct log_shard *s = CONTAINER_OF(it, struct log_shard, link);
-        if (s->reopening)
-            flush_start(s, false);
-    }
     round_kick(log);
 }
 
@@ -521,6 +517,15 @@ static void shard_checkpointed(struct log_shard *s)
     }
 }
 
+static void lift_fence(struct log_shard *s)
+{
+    s->reopening = false;
+    if (s->state == LOG_SHARD_FENCED && !s->fenced_by_journal) {
+        s->state = LOG_SHARD_OK;
+        s->trouble[0] = 0;
+    }
+}
+
 /* The checkpoint that holds round.marks is durable, or has failed. */
 void round_marks_end(struct log *log, bool durable)
 {
@@ -540,6 +545,8 @@ void round_marks_end(struct log *log, bool durable)
         shard_checkpointed(s);
         if (mark)
             flush_mark_durable(s);
+        if (entry && s->reopening)
+            lift_fence(s);
         if (entry && s->entry_waiter)
             task_wake(s->entry_waiter);
     }
@@ -681,12 +688,6 @@ void shard_quarantine(struct log_shard *s, const char *file, uint64_t offset, co
         return;
     s->state = LOG_SHARD_QUARANTINED;
     s->log->stats.quarantined_shards++;
-    fprintf(stderr, "QUARANTINE %llu %s %llu %s\n", (unsigned long long)s->uid, file, (unsigned long long)offset,
-            cause);
-    fprintf(stderr, "QUARANTINE %llu %s %llu %s\n", (unsigned long long)s->uid, file, (unsigned long long)offset,
-            cause);
-    fprintf(stderr, "QUARANTINE %llu %s %llu %s\n", (unsigned long long)s->uid, file, (unsigned long long)offset,
-            cause);
     snprintf(s->trouble, sizeof s->trouble, "%s: byte %llu: %s", file, (unsigned long long)offset, cause);
     shard_changed(s);
 }
