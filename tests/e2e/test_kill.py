@@ -19,6 +19,8 @@ from daemon import SLOW, Daemon, wait_until
 
 KILLS = int(os.environ.get("SLUICE_KILLS", "100"))
 WRITERS = 3
+# Most records that a writer sends between two kills: checking them costs more than sending them.
+RECORDS_A_LIFE = 600
 
 CONFIG = """
 streams:
@@ -33,25 +35,28 @@ deliveries:
 
 
 class Writer(threading.Thread):
-    """Puts batches as fast as it can; remembers what was acknowledged, and what was only sent."""
+    """Puts batches as fast as it can, up to a quota a life of the daemon; remembers what was acknowledged."""
 
     def __init__(self, test, number):
         super().__init__(daemon=True)
         self.test, self.number = test, number
         self.count = 0
         self.acknowledged = {}  # id -> (shard, sequence number)
-        self.sent = set()
+        self.left = RECORDS_A_LIFE
         self.stopping = False
 
     def run(self):
         connection = None
         rng = random.Random(self.number)
         while not self.stopping:
+            if self.left <= 0:
+                time.sleep(0.01)
+                continue
             if connection is None:
                 connection = http.client.HTTPConnection("127.0.0.1", self.test.port, timeout=20 * SLOW)
             ids = [f"{self.number}-{self.count + i}" for i in range(rng.choice([1, 3, 20, 200]))]
             self.count += len(ids)
-            self.sent.update(ids)
+            self.left -= len(ids)
             pad = rng.choice(["", "x" * 100, "y" * 3000])
             records = [{"Data": base64.b64encode(json.dumps({"id": i, "pad": pad}).encode()).decode(), "PartitionKey": i} for i in ids]
             try:
@@ -130,7 +135,9 @@ class Kill(unittest.TestCase):
             w.start()
         try:
             for n in range(KILLS):
-                time.sleep(rng.uniform(0.02, 0.5) * SLOW)
+                for w in writers:
+                    w.left = RECORDS_A_LIFE
+                time.sleep(rng.uniform(0.02, 0.4) * SLOW)
                 if n % 25 == 24:
                     self.check_log(writers)
                 self.daemon.kill()
