@@ -45,6 +45,11 @@ struct log_shard *shard_new(struct log *log, uint64_t uid)
     return s;
 }
 
+void shard_hide(struct log_shard *s)
+{
+    hashmap_remove(&s->log->map, uid_key(&s->uid));
+}
+
 void shard_free(struct log_shard *s)
 {
     struct log *log = s->log;
@@ -52,7 +57,7 @@ void shard_free(struct log_shard *s)
                             &s->changed_link, &s->round_link, &s->flush_link,      &s->unsynced_link, &s->held_link};
     for (size_t i = 0; i < ARRAY_COUNT(links); i++)
         list_remove(links[i]);
-    hashmap_remove(&log->map, uid_key(&s->uid));
+    shard_hide(s);
     pool_put(&log->entries, s->fragment_entry);
     cache_shard_clear(s);
     segment_list_free(s);

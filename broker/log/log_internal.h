@@ -503,6 +503,7 @@ void read_init(struct log *log);
 void read_idle_close(struct log_shard *s); /* the reader's window and file go, if nobody uses them */
 struct wall_ms retain_cutoff(struct log_shard *s);
 void read_shard_gone(struct log_shard *s, int status);
+void read_shard_forget(struct log_shard *s); /* the same, also for those that are to be looked at in this iteration */
 
 /* log_watch.c */
 void watch_init(struct log *log);
@@ -524,6 +525,7 @@ uint64_t retain_floor(const struct log_shard *s); /* least counter that a delive
 struct log_shard *shard_new(struct log *log, uint64_t uid) must_use;
 void log_started(struct log *log); /* on its own loop: everything may run */
 void shard_free(struct log_shard *s);
+void shard_hide(struct log_shard *s); /* log_shard_find does not know it any more */
 void log_task_started(struct log *log);
 void log_task_ended(struct log *log); /* a close may go on now */
 void sweep_arm(struct log *log);

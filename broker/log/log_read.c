@@ -299,6 +299,22 @@ void read_shard_gone(struct log_shard *s, int status)
     }
 }
 
+void read_shard_forget(struct log_shard *s)
+{
+    struct log *log = s->log;
+    LIST_FOREACH_SAFE (it, &log->reads_ready)
+        if (CONTAINER_OF(it, struct log_read, link)->shard == s) {
+            list_remove(it);
+            list_push_back(&s->reads, it);
+        }
+    LIST_FOREACH_SAFE (it, &log->seeks_ready)
+        if (CONTAINER_OF(it, struct log_seek, link)->shard == s) {
+            list_remove(it);
+            list_push_back(&s->seeks, it);
+        }
+    read_shard_gone(s, ST_CLOSED);
+}
+
 /* ---- the reader: finding the place ------------------------------------------------------------------------------ */
 
 static bool is_active(const struct reader *r)

@@ -390,6 +390,10 @@ static void removal_finished(struct task *t)
     int status = t->status;
     io_names_free(&m->names);
     free(m);
+    shard_hide(s); /* what is answered now must not come back to it */
+    read_shard_forget(s);
+    LIST_FOREACH_SAFE (it, &s->needs) /* added while it was being removed */
+        log_need_remove(CONTAINER_OF(it, struct log_need, link));
     shard_free(s);
     if (r) {
         r->status = status;
@@ -405,8 +409,15 @@ void removal_go_on(struct log_shard *s)
         list_linked(&s->round_link) || list_linked(&s->marks_link))
         return;
     struct removal *m = calloc(1, sizeof *m);
-    if (!m)
+    if (!m) { /* no appends, no reads any more; the files go when the removal is asked for again */
+        struct log_remove *r = s->remove;
+        s->remove = NULL;
+        if (r) {
+            r->status = -ENOMEM;
+            r->done(r);
+        }
         return;
+    }
     s->removal_started = true;
     m->shard = s;
     m->pause.fired = removal_pause_over;
