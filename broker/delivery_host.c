@@ -193,7 +193,8 @@ static void start_arrived(struct io_msg *m)
 {
     struct hosted_delivery *d = CONTAINER_OF(m, struct hosted_delivery, msg);
     struct api_loop *l = api_loop_at(d->host->o.api, d->loop_index);
-    d->opening = (struct delivery_source_open){.opened = source_opened, .name = d->settings.name};
+    d->opening =
+        (struct delivery_source_open){.opened = source_opened, .name = d->settings.name, .stream = d->wanted->source};
     int rc = delivery_source_open(l, d->row.source_stream_uid, &d->opening);
     if (rc < 0) {
         err_set_status(&d->err, rc, "delivery '%s'", d->settings.name);

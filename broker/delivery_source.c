@@ -73,13 +73,15 @@ struct delivery_source {
     struct source source;
     struct api_loop *loop;
     uint64_t stream_uid;
-    const char *name; /* the delivery's */
+    const char *name;   /* the delivery's */
+    const char *stream; /* its name; NULL: no other one takes its place */
+    bool orphan;        /* the stream is gone */
     struct source_part_state **parts;
     uint32_t part_count;
     struct pool reads, wakes;
     struct list waiting; /* wake_state */
     struct api_stream_watch watch;
-    struct io_timer again; /* parts_refresh failed */
+    struct io_timer again; /* parts_refresh failed, or the stream is gone */
     uint32_t under_way;    /* reads, wakes, asks and needs that may still call back */
     bool closing;
     void (*closed)(void *ctx);
@@ -486,10 +488,32 @@ static void source_delivered(struct source *source, uint64_t part, uint64_t coun
 
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
+/* A stream that was deleted: the next one of that name is looked for. */
+static void stream_follow(struct delivery_source *s)
+{
+    struct catalog_shard any;
+    if (!s->stream || api_stream_shards(s->loop, s->stream_uid, &any, 1))
+        return;
+    uint64_t uid = api_stream_find(s->loop, slice_str(s->stream), NULL);
+    if (!uid) {
+        if (!s->orphan)
+            diag(DIAG_WARN, "delivery_stream_deleted", "delivery=%s stream=%s", s->name, s->stream);
+        s->orphan = true;
+        return;
+    }
+    diag(DIAG_INFO, "delivery_stream_back", "delivery=%s stream=%s", s->name, s->stream);
+    s->orphan = false;
+    s->stream_uid = uid;
+    api_stream_unwatch(&s->watch);
+    s->watch.stream_uid = uid;
+    api_stream_watch(s->loop, &s->watch);
+}
+
 static void parts_update(struct delivery_source *s)
 {
     struct loop *io = api_loop_io(s->loop);
-    if (parts_refresh(s, NULL) < 0)
+    stream_follow(s);
+    if (parts_refresh(s, NULL) < 0 || s->orphan)
         timer_arm(io, &s->again, mono_add_ms(loop_now(io), AGAIN_MS));
     LIST_FOREACH_SAFE (it, &s->waiting) {
         struct wake_state *st = CONTAINER_OF(it, struct wake_state, link);
@@ -538,6 +562,7 @@ int delivery_source_open(struct api_loop *l, uint64_t stream_uid, struct deliver
     s->loop = l;
     s->stream_uid = stream_uid;
     s->name = o->name;
+    s->stream = o->stream;
     list_init(&s->waiting);
     pool_init(&s->reads, sizeof(struct read_state), 8, CALLS_MAX);
     pool_init(&s->wakes, sizeof(struct wake_state), 8, CALLS_MAX);

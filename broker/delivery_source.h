@@ -23,7 +23,9 @@ struct delivery_source;
  * right from then on. With status -ENOMEM some are missing: close it. -ENOMEM of the call itself: nothing was made. */
 struct delivery_source_open {
     void (*opened)(struct delivery_source_open *o);
-    const char *name; /* of the delivery, for the diagnostics; until closed */
+    const char *name;   /* of the delivery, for the diagnostics; until closed */
+    const char *stream; /* the stream's name, until closed: if it is deleted, the next one of that name takes its place;
+                           NULL: not */
     int status;
     struct delivery_source *source;
     uint32_t asking; /* private */
