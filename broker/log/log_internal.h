@@ -144,6 +144,7 @@ struct log_shard {
     bool unknown, deleting; /* as the opening found it */
     bool confirmed;         /* while opening: something behind damage vouches for it */
     uint64_t proven;        /* while opening: it must have the records below */
+    bool loaded;            /* while opening: frames of it were found in no segment */
     int flush_status;
     bool reopening;      /* fenced until a durable entry says that its segment is sealed */
     uint64_t not_before; /* generation: files up to it that start behind the active segment hold what failed */

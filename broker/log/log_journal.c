@@ -245,12 +245,20 @@ void journal_prepare(struct log *log)
 
 /* ---- rolling ---------------------------------------------------------------------------------------------------- */
 
+/* Everything but shards of which nothing is known that a fresh one would not have. */
+static bool has_entry(const struct log_shard *s)
+{
+    return (s->durable_next > 0 || s->has_segment || s->mark != MARK_NONE || s->entry_state != MARK_NONE ||
+            s->state == LOG_SHARD_QUARANTINED) &&
+           !s->removing && !s->deleting;
+}
+
 static uint32_t count_shards(struct log *log)
 {
     uint32_t n = 0;
     LIST_FOREACH (it, &log->shards) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, link);
-        n += (s->durable_next > 0 || s->has_segment) && !s->removing;
+        n += has_entry(s);
     }
     return n;
 }
@@ -259,7 +267,7 @@ static uint8_t *put_entries(struct log *log, uint8_t *to)
 {
     LIST_FOREACH (it, &log->shards) {
         struct log_shard *s = CONTAINER_OF(it, struct log_shard, link);
-        if ((s->durable_next > 0 || s->has_segment) && !s->removing) {
+        if (has_entry(s)) {
             struct log_entry e;
             shard_entry_fill(s, &e);
             log_entry_write(to, &e);

@@ -352,7 +352,7 @@ static bool is_replacing(const struct log_shard *s)
 
 static bool has_strays(const struct log_shard *s)
 {
-    return (s->mark != MARK_NONE || list_linked(&s->unmigrated_link)) && s->state == LOG_SHARD_OK;
+    return (s->mark != MARK_NONE || s->loaded) && s->state == LOG_SHARD_OK;
 }
 
 /* A shard whose segment is damaged or missing cannot take its frames; another trouble ends the opening. */

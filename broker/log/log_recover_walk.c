@@ -106,6 +106,7 @@ int recover_load(struct recover *r, struct log_shard *s, const struct frame_head
     e->base = b.base_counter;
     e->arrival = b.arrival;
     e->body_crc = h->body_crc;
+    s->loaded = true;
     s->journal_sent = s->journal_pos = s->ring_tail;
     s->durable_next = end;
     s->durable_arrival = s->last_arrival = b.arrival;
