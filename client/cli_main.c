@@ -189,11 +189,8 @@ static int command_run(struct cli *cli, const char *name)
         const char *name;
         int (*run)(struct cli *cli);
     } commands[] = {
-        {"stream", cmd_stream},
-        {"put", cmd_put},
-        {"tail", cmd_tail},
-        {"delivery", cmd_delivery},
-        {"inspect", cmd_inspect},
+        {"stream", cmd_stream},     {"put", cmd_put},         {"tail", cmd_tail},
+        {"delivery", cmd_delivery}, {"inspect", cmd_inspect},
     };
     for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
         if (strcmp(name, commands[i].name) == 0)
