@@ -334,7 +334,9 @@ struct log {
     bool retention_started;
     struct io_op free_op;
     bool free_busy, reserve_low;
-    uint64_t free_total, reserve_bytes;
+    uint64_t free_total;
+    uint64_t free_asked_at_bytes; /* stats.append_bytes when the free space was known last */
+    uint64_t free_good_for_bytes; /* appended from then on, until it is asked for again */
     struct mono_ns free_asked;
     struct list retains;
     struct io_defer removal_defer;

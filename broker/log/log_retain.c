@@ -53,21 +53,27 @@ static void free_known(struct io_op *op)
     log->free_busy = false;
     if (op->result >= 0) {
         log->stats.disk_free_bytes = (uint64_t)op->result;
-        uint64_t reserve = log->options.disk_reserve_bytes;
+        uint64_t reserve = log->options.disk_reserve_bytes, free_bytes = log->stats.disk_free_bytes;
         if (reserve == UINT64_MAX)
             reserve = log->free_total / 20;
-        log->reserve_low = log->stats.disk_free_bytes < reserve;
+        log->reserve_low = free_bytes < reserve;
+        log->free_asked_at_bytes = log->stats.append_bytes;
+        log->free_good_for_bytes = log->reserve_low ? UINT64_MAX : (free_bytes - reserve) / (8 * log->count);
         if (log->reserve_low)
             retain_soon(log);
     }
     log_task_ended(log);
 }
 
+/* Asks once a second, and sooner when much has come since: with 40 MiB left above the reserve and two loops after 2.5 MiB
+ * on one of them. (Every loop may take as much meanwhile, and journal and segment may both hold it for a while.) */
 void reserve_check(struct log *log)
 {
     struct mono_ns now = loop_now(log->loop);
-    if (log->free_busy || log->opening || log->closing ||
-        (log->free_asked.ns && mono_diff_ns(now, log->free_asked) < FREE_EVERY_MS * NS_PER_MS))
+    if (log->free_busy || log->opening || log->closing)
+        return;
+    if (log->free_asked.ns && mono_diff_ns(now, log->free_asked) < FREE_EVERY_MS * NS_PER_MS &&
+        log->stats.append_bytes - log->free_asked_at_bytes < log->free_good_for_bytes)
         return;
     log->free_asked = now;
     log->free_busy = true;
