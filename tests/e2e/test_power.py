@@ -8,14 +8,11 @@ That the method finds mistakes is tested too: with `sync: never` the same cuts m
 SLUICE_POWER_CASES sets the number of cuts (default 20), SLUICE_POWER_SEED what is random, SLUICE_POWER_KEEP=1 keeps the
 record and the image of a failed case. Needs root, /dev/fuse, loop devices: elsewhere skipped, with CI=true a failure.
 """
-import base64
-import glob
 import http.client
 import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -26,6 +23,7 @@ from daemon import SLOW, TOP, Daemon, wait_until
 
 sys.path.insert(0, os.path.join(TOP, "tests", "power"))
 from crash_disk import FLUSH, LoopMount, RecordingDisk, WriteLog, missing  # noqa: E402
+from record_client import Client, delivered, read_stream  # noqa: E402
 
 CASES = int(os.environ.get("SLUICE_POWER_CASES", "20" if SLOW == 1 else "4"))
 SEED = int(os.environ.get("SLUICE_POWER_SEED", "1"))
@@ -55,34 +53,10 @@ deliveries:
 """
 
 
-class Client:
-    """One connection that speaks the API's JSON."""
-
-    def __init__(self, port):
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30 * SLOW)
-
-    def call(self, operation, **members):
-        self.connection.request("POST", "/", json.dumps(members), {"Content-Type": "application/x-amz-json-1.1",
-                                                                   "X-Amz-Target": "Kinesis_20131202." + operation})
-        answer = self.connection.getresponse()
-        body = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{operation}: {answer.status} {body[:300]!r}")
-        return json.loads(body) if body else {}
-
-    def put(self, ids, pad=""):
-        """[(id, shard, sequence number)] of what was acknowledged."""
-        records = [{"Data": base64.b64encode(json.dumps({"id": i, "pad": pad}).encode()).decode(), "PartitionKey": i} for i in ids]
-        answer = self.call("PutRecords", StreamName="events", Records=records)["Records"]
-        return [(i, r["ShardId"], int(r["SequenceNumber"])) for i, r in zip(ids, answer) if "SequenceNumber" in r]
-
-    def metric(self, name):
-        self.connection.request("GET", "/metrics")
-        text = self.connection.getresponse().read().decode()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name)
-
-    def close(self):
-        self.connection.close()
+def put(client, ids, pad=""):
+    """[(id, shard, sequence number)] of what was acknowledged."""
+    answer = client.put_records("events", [(i, json.dumps({"id": i, "pad": pad})) for i in ids])
+    return [(i, r["ShardId"], int(r["SequenceNumber"])) for i, r in zip(ids, answer) if "SequenceNumber" in r]
 
 
 class Writer(threading.Thread):
@@ -110,7 +84,7 @@ class Writer(threading.Thread):
             self.bytes += len(ids) * len(pad)
             try:
                 client = client or Client(self.load.port)
-                done = client.put(ids, pad)
+                done = put(client, ids, pad)
             except (OSError, http.client.HTTPException):
                 if client:
                     client.close()
@@ -214,37 +188,7 @@ class CutDisk:
             os.unlink(self.file)
 
     def delivered(self):
-        """{id: how often} over the delivered files, opened by the real zstd."""
-        counts = {}
-        files = glob.glob(self.out + "/**/*.zst", recursive=True)
-        if files:
-            text = subprocess.run(["zstd", "-dcq", *files], stdout=subprocess.PIPE, check=True).stdout
-            for line in text.splitlines():
-                key = json.loads(line)["id"]
-                counts[key] = counts.get(key, 0) + 1
-        return counts
-
-
-def read_stream(client):
-    """({id: (shard, sequence number)}, complaints) of all that the stream holds."""
-    got, complaints = {}, []
-    for shard in client.call("ListShards", StreamName="events")["Shards"]:
-        it = client.call("GetShardIterator", StreamName="events", ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
-        last = -1
-        while True:
-            answer = client.call("GetRecords", ShardIterator=it)
-            for r in answer["Records"]:
-                number, key = int(r["SequenceNumber"]), json.loads(base64.b64decode(r["Data"]))["id"]
-                if number <= last:
-                    complaints.append(f"{shard['ShardId']}: {number} after {last}")
-                if key in got:
-                    complaints.append(f"record {key} is stored twice")
-                last = number
-                got[key] = (shard["ShardId"], number)
-            it = answer["NextShardIterator"]
-            if not answer["Records"] and answer["MillisBehindLatest"] == 0:
-                break
-    return got, complaints
+        return delivered(self.out)
 
 
 class Power(unittest.TestCase):
@@ -270,7 +214,7 @@ class Power(unittest.TestCase):
 
     def lost(self, load, cut, client):
         """What was acknowledged at the cut and is not there as it was; with what else is wrong in the log."""
-        got, complaints = read_stream(client)
+        got, complaints = read_stream(client, "events")
         for position, key, shard, number in load.acknowledged:
             if position > cut:
                 break
@@ -306,12 +250,12 @@ class Power(unittest.TestCase):
                 highest = {}
                 for shard, number in got.values():
                     highest[shard] = max(highest.get(shard, -1), number)
-                fresh = client.put([f"fresh-{i}" for i in range(30)])
+                fresh = put(client, [f"fresh-{i}" for i in range(30)])
                 self.assertEqual(len(fresh), 30, "puts work again")
                 for key, shard, number in fresh:
                     self.assertGreater(number, highest.get(shard, -1), "a number is given twice")
                     got[key] = (shard, number)
-                self.assertEqual(read_stream(client), (got, []))
+                self.assertEqual(read_stream(client, "events"), (got, []))
                 client.close()
                 self.check_delivery(disk, got, before)
             finally:

@@ -32,17 +32,17 @@ def run(*command, check=True):
     return done
 
 
-def missing():
-    """What these tests need and this machine lacks, as text; None if nothing."""
+def missing(recording=True):
+    """What these tests need and this machine lacks, as text; None if nothing. Only a recording disk needs FUSE."""
     if os.geteuid() != 0:
         return "needs root"
-    for device in ("/dev/fuse", "/dev/loop-control"):
+    for device in ["/dev/loop-control"] + recording * ["/dev/fuse"]:
         if not os.path.exists(device):
             return f"needs {device}"
     for tool in ("mkfs.ext4", "e2fsck", "losetup", "mount", "umount"):
         if not shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
             return f"needs {tool}"
-    if not os.path.exists(FUSE_BINARY):
+    if recording and not os.path.exists(FUSE_BINARY):
         return f"needs {FUSE_BINARY} (built where libfuse3-dev is installed)"
     return None
 
