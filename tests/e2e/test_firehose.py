@@ -164,6 +164,8 @@ deliveries: [{name: quiet, source: events, buffer: {interval: 50ms}, sink: "file
 """) as d:
             self.put(d, "events", [b"x"])
             self.await_exactly([b"x"])
+            # The file is there a moment before its commit is in the journal and counted.
+            wait_until(lambda: self.status(d, "quiet")["objects"], 20, "the object is committed")
             status = self.status(d, "quiet")
             self.assertEqual((status["objects"], status["records"], status["lag_records"]), (1, 1, 0))
         self.assertEqual(len(self.files()), 1)
