@@ -230,7 +230,8 @@ int config_load_text(const struct config_args *args, const struct config_world *
 {
     struct config c = {0};
     arena_init(&c.arena, 64 << 10, ARENA_MAX);
-    int status = build(&c, args, world, name ? (const char *)arena_copy(&c.arena, slice_str(name)).ptr : NULL, text, e);
+    const char *kept = name ? (const char *)arena_copy(&c.arena, slice_str(name)).ptr : NULL;
+    int status = name && !kept ? err_set_status(e, -ENOMEM, "configuration") : build(&c, args, world, kept, text, e);
     if (status < 0) {
         arena_deinit(&c.arena);
         return status;

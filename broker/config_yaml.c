@@ -163,10 +163,13 @@ static int walk_value(struct walk *w, yaml_node_t *node, const struct config_key
     case KEY_TEXTS:
         return walk_texts(w, node, k, base, e);
     default:
-        if (k->type == KEY_ADDRESS)
+        if (k->type == KEY_ADDRESS) {
             w->c->listen_origin = (const char *)arena_printf(&w->c->arena, "%s:%u:%u: key 'listen'", w->c->file,
                                                              mark_of(node).line, mark_of(node).column)
                                       .ptr;
+            if (!w->c->listen_origin)
+                return err_set_status(e, -ENOMEM, "configuration");
+        }
         return walk_scalar(w, node, k, base, e);
     }
 }
@@ -236,12 +239,14 @@ static int not_yaml(struct config *c, const yaml_parser_t *p, struct err *e)
 }
 
 /* The folder of the file, for what is named relative to it; NULL: the current one. */
-static const char *folder_of(struct config *c, const char *name)
+static int folder_of(struct config *c, const char *name, const char **out)
 {
     const char *slash = strrchr(name, '/');
-    if (!slash)
-        return NULL;
-    return slash == name ? "" : (const char *)arena_copy(&c->arena, slice_of(name, (size_t)(slash - name))).ptr;
+    *out = slash == name ? "" : NULL;
+    if (!slash || slash == name)
+        return ST_OK;
+    *out = (const char *)arena_copy(&c->arena, slice_of(name, (size_t)(slash - name))).ptr;
+    return *out ? ST_OK : -ENOMEM;
 }
 
 /* A second document would be ignored silently otherwise. */
@@ -260,9 +265,9 @@ int config_yaml_read(struct config *c, const char *name, struct slice text, stru
 {
     yaml_parser_t parser;
     yaml_document_t doc;
-    struct walk w = {.c = c, .doc = &doc, .folder = folder_of(c, name)};
+    struct walk w = {.c = c, .doc = &doc};
     c->file = name;
-    if (!yaml_parser_initialize(&parser))
+    if (folder_of(c, name, &w.folder) < 0 || !yaml_parser_initialize(&parser))
         return err_set_status(e, -ENOMEM, "configuration");
     yaml_parser_set_input_string(&parser, text.ptr ? text.ptr : (const uint8_t *)"", text.len);
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
