@@ -35,7 +35,7 @@ struct api {
     struct rest *rest;
     int64_t iterator_life_ms;
     struct changes *changes;
-    struct stop *stop; /* while stopping */
+    struct stop *stop;
 };
 
 struct api_loop {

@@ -145,6 +145,7 @@ static void api_free(struct api *api)
     }
     rest_destroy(api->rest);
     changes_destroy(api);
+    free(api->stop);
     free(api->services);
     free(api->signing_names);
     free(api->loop);
@@ -169,6 +170,7 @@ struct log_closing {
     struct api_loop *loop;
 };
 
+/* Made with the api, so that the end needs no memory. */
 struct stop {
     struct api *api;
     int status;
@@ -231,9 +233,7 @@ static void start_answer(struct start *s)
 
 static void start_undone(struct stop *stop)
 {
-    struct start *s = stop->ctx;
-    free(stop);
-    start_answer(s);
+    start_answer(stop->ctx);
 }
 
 static void undo_idle(struct api *api)
@@ -248,12 +248,9 @@ static void start_failed(struct start *s)
         start_answer(s);
         return;
     }
-    struct stop *stop = calloc(1, sizeof(*stop) + s->api->loop_count * sizeof(stop->closing[0]));
-    CHECK(stop); /* a hundred bytes, while the daemon starts */
-    stop->api = s->api;
+    struct stop *stop = s->api->stop;
     stop->ctx = s;
     stop->done = start_undone;
-    s->api->stop = stop;
     changes_drain(s->api, undo_idle);
 }
 
@@ -443,7 +440,10 @@ static int api_create(const struct api_options *options, struct api **out, struc
     memcpy(api->account, account, strnlen(account, STREAM_ACCOUNT_LEN));
     memcpy(api->region, region, strnlen(region, STREAM_REGION_MAX));
     loop_random(options->loops[0], api->key.byte, sizeof(api->key.byte)); /* used if the catalog has none */
-    int status = changes_create(api);
+    api->stop = calloc(1, sizeof(*api->stop) + api->loop_count * sizeof(api->stop->closing[0]));
+    int status = api->stop ? changes_create(api) : -ENOMEM;
+    if (api->stop)
+        api->stop->api = api;
     if (status >= 0)
         status = api_register_services(api);
     if (status >= 0)
@@ -486,18 +486,14 @@ static void stopped(struct stop *s)
     struct api_stop *request = s->ctx;
     request->status = s->status;
     api_free(s->api);
-    free(s);
     request->done(request);
 }
 
 void api_stop(struct api *api, struct api_stop *request)
 {
-    struct stop *s = calloc(1, sizeof(*s) + api->loop_count * sizeof(s->closing[0]));
-    CHECK(s); /* nothing useful can be done without it */
-    s->api = api;
+    struct stop *s = api->stop;
     s->ctx = request;
     s->done = stopped;
-    api->stop = s;
     changes_drain(api, undo_idle);
 }
 
