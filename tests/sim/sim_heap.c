@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/base/hash.h"
+#include "tests/lib/alloc_fail.h"
 #include "tests/sim/sim_internal.h"
 
 void *__real_malloc(size_t len);
@@ -96,18 +97,26 @@ static bool forget(void *p)
     return true;
 }
 
+/* Only what the code under test asks for may fail (alloc_fail.h). */
+static bool fails(void)
+{
+    return inside && alloc_fail_now();
+}
+
 void *__wrap_malloc(size_t len)
 {
-    return remember(__real_malloc(len), len);
+    return fails() ? NULL : remember(__real_malloc(len), len);
 }
 
 void *__wrap_calloc(size_t count, size_t len)
 {
-    return remember(__real_calloc(count, len), count * len);
+    return fails() ? NULL : remember(__real_calloc(count, len), count * len);
 }
 
 void *__wrap_realloc(void *p, size_t len)
 {
+    if (fails())
+        return NULL;
     bool was = forget(p);
     void *q = __real_realloc(p, len);
     if (was && !inside) {
@@ -128,12 +137,12 @@ void __wrap_free(void *p)
 
 void *__wrap_aligned_alloc(size_t align, size_t len)
 {
-    return remember(__real_aligned_alloc(align, len), len);
+    return fails() ? NULL : remember(__real_aligned_alloc(align, len), len);
 }
 
 int __wrap_posix_memalign(void **out, size_t align, size_t len)
 {
-    int rc = __real_posix_memalign(out, align, len);
+    int rc = fails() ? ENOMEM : __real_posix_memalign(out, align, len);
     if (rc == 0)
         remember(*out, len);
     return rc;

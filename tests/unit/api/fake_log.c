@@ -4,6 +4,8 @@
  */
 #include "tests/unit/api/fake_log.h"
 
+#include "tests/sim/sim.h"
+
 #include <stdlib.h>
 
 #include "common/base/check.h"
@@ -53,7 +55,7 @@ static void shard_store(struct log_shard *s, const struct block_record *records,
     for (uint32_t i = 0; i < count; i++)
         bytes += block_record_bytes(records[i].key, records[i].data);
     struct fake_block *b = &s->block[s->count++];
-    b->payload = malloc(bytes ? bytes : 1);
+    b->payload = sim_heap_keep(bytes);
     CHECK(b->payload);
     uint8_t *to = b->payload;
     for (uint32_t i = 0; i < count; i++)
@@ -89,7 +91,7 @@ void log_open(struct log_open *o)
     if (o->status < 0)
         err_set(&o->err, o->status, "journal 3: bad checksum");
     for (uint32_t i = 0; i < o->loop_count && o->status >= 0; i++) {
-        struct log *log = calloc(1, sizeof(*log));
+        struct log *log = sim_heap_keep(sizeof(*log));
         CHECK(log);
         log->loop = o->loops[i];
         list_init(&log->appends);
@@ -120,11 +122,11 @@ static void log_free(struct log *log)
     for (uint32_t i = 0; i < log->shard_count; i++) {
         struct log_shard *s = log->shard[i];
         for (uint32_t k = 0; k < s->count; k++)
-            free(s->block[k].payload);
-        free(s->block);
-        free(s);
+            sim_heap_keep_free(s->block[k].payload);
+        sim_heap_keep_free(s->block);
+        sim_heap_keep_free(s);
     }
-    free(log);
+    sim_heap_keep_free(log);
 }
 
 int log_shard_create(struct log *log, uint64_t uid, struct log_shard **out)
@@ -136,9 +138,9 @@ int log_shard_create(struct log *log, uint64_t uid, struct log_shard **out)
     if (log_shard_find(log, uid))
         return ST_EXISTS;
     CHECK(log->shard_count < SHARDS_MAX);
-    struct log_shard *s = calloc(1, sizeof(*s));
+    struct log_shard *s = sim_heap_keep(sizeof(*s));
     CHECK(s);
-    s->block = calloc(BLOCKS_MAX, sizeof(*s->block));
+    s->block = sim_heap_keep(BLOCKS_MAX * sizeof(*s->block));
     CHECK(s->block);
     s->uid = uid;
     s->log = log;
