@@ -455,8 +455,11 @@ static void recover_run(struct task *t)
             TASK_EXIT(t, r->sub.status);
     }
     for_each_shard(r, judge);
-    for (r->at = 0, r->shard_it = NULL; (r->shard = next_shard(r, has_strays));)
+    for (r->at = 0, r->shard_it = NULL; (r->shard = next_shard(r, has_strays));) {
         TASK_CALL(t, task_start(&r->sub, t->loop, recover_strays_run, t));
+        if (r->sub.status < 0)
+            TASK_EXIT(t, r->sub.status);
+    }
     recover_start_flushes(r); /* 5 */
     while (recover_flushes_pending(r)) {
         r->flush_progress = false;

@@ -332,9 +332,14 @@ void recover_strays_run(struct task *t)
         snprintf(r->path2, sizeof r->path2, "%.*s/%.64s", (int)sizeof r->path2 - 70, r->path,
                  r->names.name[r->folder_at]);
         TASK_AWAIT(t, io_unlink(t->loop, &t->op, r->path2));
+        t->status = t->op.result < 0 && t->op.result != -ENOENT ? (int)t->op.result : 0;
+        if (t->status < 0)
+            break;
         r->strays = true;
     }
     io_names_free(&r->names);
+    if (t->status < 0)
+        TASK_EXIT(t, recover_fail(r, t->status, r->path2));
     if (r->strays) {
         r->strays = false;
         log_path_shard_dir(r->path, r->o->options->dir, s->uid);
