@@ -25,7 +25,6 @@ int cmd_put(struct cli *cli);
 int cmd_tail(struct cli *cli);
 int cmd_delivery(struct cli *cli);
 int cmd_inspect(struct cli *cli);
-int cmd_inspect(struct cli *cli);
 
 /* ---- the command line --------------------------------------------------------------------------------------------- */
 

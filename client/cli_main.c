@@ -31,8 +31,6 @@ static const char help[] =
     "  sluice delivery list\n"
     "  sluice delivery describe NAME            settings, lag, counts, last error\n"
     "\n"
-    "  sluice inspect DIR                       offline: verify a data directory, say what is wrong where\n"
-    "\n"
     "  sluice inspect DIR                       verify a data directory while no daemon runs on it\n"
     "\n"
     "  --endpoint URL   the daemon; default $SLUICE_ENDPOINT, else http://127.0.0.1:4567\n"
