@@ -79,9 +79,11 @@ static void check_older(struct inspect *i, const struct old_journal *j)
         for (uint32_t k = 0; k < r->old_count; k++)
             found |= r->old[k].head_ok && r->old[k].generation == j->older[n].uid;
         if (!found)
-            inspect_tell(i, LOG_DAMAGE, NULL, file, 0,
-                         "its head needs an older journal, of generation %016llx, that is missing or has lost its head",
-                         (unsigned long long)j->older[n].uid);
+            inspect_tell(
+                i, LOG_NOTE, NULL, file, 0,
+                "its head lists an older journal, of generation %016llx, that is not there; records that only it "
+                "held are told as missing",
+                (unsigned long long)j->older[n].uid);
     }
 }
 
