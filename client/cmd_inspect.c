@@ -1,11 +1,11 @@
 /*
- * sluice inspect DIR: verifies a data directory with the log's own verifier (broker/log/log_inspect.h), on a loop of its
- * own, while no daemon holds it. Nothing is changed, no lock is kept: whether a daemon runs is asked before and after.
+ * sluice inspect: verifies a data directory without a daemon, with the log's own verifier on a loop of its own. It changes
+ * nothing, and holds the directory's lock meanwhile, so that no daemon writes there: one that runs is named and nothing
+ * is looked at. The lock file may be missing (a copy, a backup).
  */
+#include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -13,149 +13,130 @@
 #include "broker/log/log_inspect.h"
 #include "client/cli.h"
 
+#define PATH_BYTES 4096
+
 static const char help[] =
     "sluice inspect DIR\n"
     "\n"
-    "Verifies sluiced's data directory DIR, while no daemon runs on it: every journal and segment, their checksums, "
-    "that\n"
-    "nothing is missing. Prints what is wrong as FILE: byte N: what, and a table of the shards. Changes nothing.\n"
+    "Verifies the data directory of a daemon that is not running: every journal, segment and index. It reads all of it "
+    "and\n"
+    "changes nothing. What it finds, a line each, with file and byte:\n"
     "\n"
-    "  note:   harmless, the next start puts it right\n"
-    "  torn:   the end of what was being written when the daemon or the machine stopped; never acknowledged\n"
-    "  others: damage. The next start serves the shard up to it, takes no more records for it, and keeps the evidence\n"
+    "  damage   what was on stable storage is damaged or missing: the exit status is 1\n"
+    "  torn     a write that never completed, as a power cut leaves it: the next start cuts it off\n"
+    "  note     harmless: the next start puts it right\n"
     "\n"
-    "--json prints objects, one a line: {\"finding\": ...}, {\"shard\": ...}, at last {\"total\": ...}.\n"
-    "Exit status: 0 nothing is wrong (notes and torn ends aside), 1 something is, or DIR cannot be read or is in "
-    "use.\n";
+    "--json prints {\"finding\": {...}}, {\"shard\": {...}} and at the end {\"summary\": {...}}, a line each.\n";
 
-struct inspection {
+struct inspect_run {
     struct log_inspect inspect;
     struct loop *loop;
     const struct cli *cli;
-    bool table;
 };
 
-/* Whether a daemon holds the directory: 1 and it has said so, 0, or -errno. */
-static int in_use(const char *dir, const char *when)
+static void json_member(const char *name, const char *text)
 {
-    char path[4096], pid[32] = "";
-    if (snprintf(path, sizeof path, "%s/lock", dir) >= (int)sizeof path)
-        return -ENAMETOOLONG;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT ? 0 : -errno;
-    int rc = 0;
-    if (flock(fd, LOCK_SH | LOCK_NB) < 0) {
-        rc = errno == EWOULDBLOCK ? 1 : -errno;
-        ssize_t n = pread(fd, pid, sizeof pid - 1, 0);
-        pid[n > 0 ? strcspn(pid, "\n") : 0] = 0;
-    }
-    close(fd); /* gives the lock up */
-    if (rc == 1)
-        fprintf(stderr, "sluice: %s %s by sluiced, process %s; stop it first\n", dir, when, pid[0] ? pid : "unknown");
-    return rc;
+    printf("\"%s\":", name);
+    cli_print_json_string(text, strlen(text));
 }
 
-static void print_finding(struct log_inspect *i, const struct log_finding *f)
+static void found(struct log_inspect *i, const struct log_finding *f)
 {
     static const char *const names[] = {[LOG_NOTE] = "note", [LOG_TORN] = "torn", [LOG_DAMAGE] = "damage"};
-    const struct inspection *n = i->private;
-    if (!n->cli->json) {
-        printf("%s: byte %" PRIu64 ": %s%s%s\n", f->file, f->offset,
-               f->severity == LOG_DAMAGE ? "" : names[f->severity], f->severity == LOG_DAMAGE ? "" : ": ", f->what);
+    struct inspect_run *run = CONTAINER_OF(i, struct inspect_run, inspect);
+    if (!run->cli->json) {
+        printf("%-7s %s, byte %llu: %s\n", names[f->severity], f->file, (unsigned long long)f->offset, f->what);
         return;
     }
-    printf("{\"finding\":{\"severity\":\"%s\",\"file\":", names[f->severity]);
-    cli_print_json_string(f->file, strlen(f->file));
-    printf(",\"offset\":%" PRIu64 ",\"what\":", f->offset);
-    cli_print_json_string(f->what, strlen(f->what));
+    printf("{\"finding\":{\"severity\":\"%s\",", names[f->severity]);
+    json_member("file", f->file);
+    printf(",\"offset\":%llu,", (unsigned long long)f->offset);
+    json_member("what", f->what);
     puts("}}");
 }
 
-static void print_shard(struct log_inspect *i, const struct log_shard_report *s)
+static void shard_told(struct log_inspect *i, const struct log_shard_report *s)
 {
-    struct inspection *n = i->private;
-    if (n->cli->json) {
-        printf("{\"shard\":{\"uid\":\"%016" PRIx64 "\",\"first\":%" PRIu64 ",\"next\":%" PRIu64 ",\"records\":%" PRIu64
-               ",\"journaled\":%" PRIu64 ",\"segments\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"damages\":%" PRIu64 "}}\n",
-               s->uid, s->first_counter, s->next_counter, s->records, s->journaled, s->segments, s->bytes, s->damages);
-        return;
-    }
-    if (!n->table)
-        printf("%-16s %16s %16s %12s %12s %9s %16s  %s\n", "shard", "first", "next", "records", "journaled", "segments",
-               "bytes", "damages");
-    n->table = true;
-    printf("%016" PRIx64 " %16" PRIu64 " %16" PRIu64 " %12" PRIu64 " %12" PRIu64 " %9" PRIu64 " %16" PRIu64 "  %" PRIu64
-           "\n",
-           s->uid, s->first_counter, s->next_counter, s->records, s->journaled, s->segments, s->bytes, s->damages);
+    struct inspect_run *run = CONTAINER_OF(i, struct inspect_run, inspect);
+    printf(run->cli->json
+               ? "{\"shard\":{\"uid\":%llu,\"first\":%llu,\"next\":%llu,\"records\":%llu,\"bytes\":%llu,"
+                 "\"segments\":%llu,\"journaled\":%llu,\"damages\":%llu}}\n"
+               : "shard %llu: records from %llu to before %llu; there are %llu (%llu bytes) in %llu segments, "
+                 "%llu of them in the journal only; %llu damages\n",
+           (unsigned long long)s->uid, (unsigned long long)s->first_counter, (unsigned long long)s->next_counter,
+           (unsigned long long)s->records, (unsigned long long)s->bytes, (unsigned long long)s->segments,
+           (unsigned long long)s->journaled, (unsigned long long)s->damages);
 }
 
-static void print_total(const struct inspection *n)
+static void inspect_done(struct log_inspect *i)
 {
-    const struct log_inspect *i = &n->inspect;
-    if (n->cli->json) {
-        printf("{\"total\":{\"shards\":%" PRIu64 ",\"journals\":%" PRIu64 ",\"segments\":%" PRIu64
-               ",\"sidecars\":%" PRIu64 ",\"records\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"notes\":%" PRIu64
-               ",\"torn\":%" PRIu64 ",\"damages\":%" PRIu64 "}}\n",
-               i->shards, i->journals, i->segments, i->sidecars, i->records, i->bytes, i->notes, i->torn, i->damages);
-        return;
-    }
-    printf("shards %" PRIu64 ", journals %" PRIu64 ", segments %" PRIu64 ", records %" PRIu64 ": ", i->shards,
-           i->journals, i->segments, i->records);
-    if (i->damages)
-        printf("%" PRIu64 " found damaged\n", i->damages);
-    else
-        puts("all is well");
+    loop_stop(CONTAINER_OF(i, struct inspect_run, inspect)->loop);
 }
 
-static void inspected(struct log_inspect *i)
+static void summary_print(const struct inspect_run *run)
 {
-    loop_stop(((struct inspection *)i->private)->loop);
+    const struct log_inspect *i = &run->inspect;
+    printf(run->cli->json
+               ? "{\"summary\":{\"shards\":%llu,\"segments\":%llu,\"journals\":%llu,\"records\":%llu,\"bytes\":%llu,"
+                 "\"damages\":%llu,\"torn\":%llu,\"notes\":%llu}}\n"
+               : "%llu shards, %llu segments, %llu journals, %llu records, %llu bytes: %llu damages, %llu torn, %llu "
+                 "notes\n",
+           (unsigned long long)i->shards, (unsigned long long)i->segments, (unsigned long long)i->journals,
+           (unsigned long long)i->records, (unsigned long long)i->bytes, (unsigned long long)i->damages,
+           (unsigned long long)i->torn, (unsigned long long)i->notes);
 }
 
-static int failed(const char *dir, int status, const struct err *e)
+/* A descriptor that holds the lock; -1: there is none to hold; -2: a daemon has it, which has been said. */
+static int directory_hold(const char *dir)
 {
-    fprintf(stderr, "sluice: inspect: %s\n", e && e->code ? e->text : status_text(status));
-    if (status == -EACCES)
-        fprintf(stderr, "        %s belongs to the daemon's user: try it as that one, or as root\n", dir);
-    return 1;
+    char path[PATH_BYTES], pid[32] = "";
+    if (snprintf(path, sizeof path, "%s/lock", dir) >= (int)sizeof path)
+        return -1; /* the verifier says what is wrong with the name */
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return fd;
+    ssize_t n = pread(fd, pid, sizeof pid - 1, 0);
+    pid[n > 0 ? strcspn(pid, "\n") : 0] = 0;
+    close(fd);
+    fprintf(stderr, "sluice: %s: a daemon is running there, process %s: stop it first\n", dir,
+            pid[0] ? pid : "unknown");
+    return -2;
 }
 
-static int inspect_dir(struct cli *cli, const char *dir)
+static int inspect_run(struct inspect_run *run)
 {
     struct err e = {0};
-    struct inspection n = {
-        .cli = cli,
-        .inspect = {.done = inspected, .finding = print_finding, .shard = print_shard, .dir = dir, .private = &n}};
-    int status = loop_create(&(struct loop_options){.kind = LOOP_AUTO, .workers = 1}, &n.loop, &e);
-    if (status < 0)
-        return failed(dir, status, &e);
-    status = log_inspect_start(n.loop, &n.inspect);
-    if (status == 0)
-        status = loop_run(n.loop);
-    loop_destroy(n.loop);
-    if (status < 0)
-        return failed(dir, status, NULL);
-    if (n.inspect.status < 0)
-        return failed(dir, n.inspect.status, &n.inspect.err);
-    print_total(&n);
-    return n.inspect.damages ? 1 : 0;
+    int rc = loop_create(&(struct loop_options){.workers = 1}, &run->loop, &e);
+    if (rc == 0) {
+        rc = log_inspect_start(run->loop, &run->inspect);
+        if (rc == 0)
+            rc = loop_run(run->loop);
+        loop_destroy(run->loop);
+    }
+    if (rc < 0) {
+        fprintf(stderr, "sluice: %s\n", e.text[0] ? e.text : status_text(rc));
+        return 1;
+    }
+    if (run->inspect.status < 0) {
+        const char *why = run->inspect.err.text;
+        fprintf(stderr, "sluice: %s\n", why[0] ? why : status_text(run->inspect.status));
+        return 1;
+    }
+    summary_print(run);
+    return run->inspect.damages ? 1 : 0;
 }
 
 int cmd_inspect(struct cli *cli)
 {
-    static const struct option options[] = {CLI_COMMON};
-    if (cli_option(cli, options, help) == CLI_STOP)
+    if (cli_words(cli, 1, help) == CLI_STOP)
         return cli->status;
-    if (cli->argc - optind != 1)
-        return cli_usage("inspect takes one data directory");
-    const char *dir = cli->argv[optind];
-    int used = in_use(dir, "is in use");
-    if (used < 0)
-        return failed(dir, used, NULL);
-    if (used)
+    struct inspect_run run = {
+        .cli = cli, .inspect = {.done = inspect_done, .finding = found, .shard = shard_told, .dir = cli->argv[optind]}};
+    int hold = directory_hold(cli->argv[optind]);
+    if (hold == -2)
         return 1;
-    int status = inspect_dir(cli, dir);
-    used = in_use(dir, "has meanwhile been taken");
-    return used ? 1 : status;
+    int status = inspect_run(&run);
+    if (hold >= 0)
+        close(hold);
+    return status;
 }

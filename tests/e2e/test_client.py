@@ -366,6 +366,70 @@ deliveries: [{name: inbox, source: direct, compression: none, sink: "file://@FOL
         self.assertEqual(self.tail(name), b"signed\nby another\n")
 
 
+class Inspect(unittest.TestCase):
+    """`sluice inspect` on the folder that a daemon has left."""
+
+    def setUp(self):
+        self.daemon = Daemon(config="streams: [{name: events, shards: 2}]\n")
+        self.addCleanup(shutil.rmtree, self.daemon.folder, True)
+        self.daemon.start()
+        self.daemon.run("sluice", "put", "events", stdin=b"".join(b'{"n":%d,"pad":"%s"}\n' % (n, b"x" * 200) for n in range(20000)))
+
+    def inspect(self, *options, status=0):
+        done = subprocess.run([SLUICE, "inspect", self.daemon.data, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              timeout=60 * SLOW)
+        self.assertEqual(done.returncode, status, (done.stdout[-2000:], done.stderr))
+        return done.stdout, done.stderr
+
+    def test_a_running_daemon_is_named(self):
+        out, err = self.inspect(status=1)
+        self.assertEqual(out, b"")
+        self.assertIn(b"process %d" % self.daemon.process.pid, err)
+        self.assertEqual(self.daemon.stop(), 0)
+
+    def test_a_sound_folder_passes_after_a_stop_and_after_a_kill(self):
+        self.assertEqual(self.daemon.stop(), 0)
+        before = {p: os.stat(p).st_mtime_ns for p in glob.glob(self.daemon.data + "/**", recursive=True)}
+        for after in ("stop", "kill"):
+            lines = [json.loads(x) for x in self.inspect("--json")[0].splitlines()]
+            summary = lines[-1]["summary"]
+            self.assertEqual((summary["damages"], summary["records"], summary["shards"]), (0, 20000, 2), after)
+            self.assertEqual(sum(x["shard"]["records"] for x in lines if "shard" in x), 20000)
+            self.assertIn(b"0 damages", self.inspect()[0])
+            if after == "stop":
+                self.assertEqual(before, {p: os.stat(p).st_mtime_ns for p in before}, "it changes nothing")
+                self.daemon.start()
+                self.daemon.kill()
+
+    def test_a_flipped_byte_is_found_and_told_with_its_file(self):
+        self.assertEqual(self.daemon.stop(), 0)
+        files = [p for p in glob.glob(self.daemon.data + "/**", recursive=True) if os.path.isfile(p) and "catalog" not in p]
+        found = []
+        for path in files:
+            with open(path, "rb") as f:
+                data = f.read()
+            at = data.find(b'"pad":"xxx')
+            if at >= 0:
+                with open(path, "r+b") as f:
+                    f.seek(at + 20)
+                    f.write(b"y")
+                found.append(path)
+                break
+        self.assertTrue(found, "a file with records")
+        lines = [json.loads(x) for x in self.inspect("--json", status=1)[0].splitlines()]
+        damages = [x["finding"] for x in lines if "finding" in x and x["finding"]["severity"] == "damage"]
+        self.assertIn(found[0], [d["file"] for d in damages])
+        self.assertGreater(lines[-1]["summary"]["damages"], 0)
+        self.assertIn(b"damage", self.inspect(status=1)[0])
+
+    def test_what_is_no_data_folder_is_told(self):
+        self.daemon.stop()
+        done = subprocess.run([SLUICE, "inspect", "/does/not/exist"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60 * SLOW)
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertIn(b"/does/not/exist", done.stderr)
+        self.assertEqual(subprocess.run([SLUICE, "inspect"], stderr=subprocess.DEVNULL, timeout=60 * SLOW).returncode, 2)
+
+
 class Script(http.server.BaseHTTPRequestHandler):
     """Answers each request with the next of the server's answers: (status, body) or a function of the handler."""
     protocol_version = "HTTP/1.1"
