@@ -135,6 +135,14 @@ void inspect_frame(struct inspect *i, struct inspect_shard *s, const struct fram
     i->durable_to = h->durable_to;
 }
 
+void inspect_removed(struct inspect *i, struct inspect_shard *s)
+{
+    char dir[LOG_PATH_MAX];
+    log_path_shard_dir(dir, i->o->dir, s->uid);
+    inspect_tell(i, LOG_NOTE, s, dir, 0, "the folder is gone: right if this shard's stream was deleted");
+    s->removed = true;
+}
+
 bool inspect_skipped(uint64_t from, uint64_t to)
 {
     return to > from && (to - from) % COUNTER_SKIP == 0;
@@ -152,6 +160,12 @@ static bool records_fill_block(const struct block_header *b, struct slice payloa
     return more == 0;
 }
 
+/* Its entry says that it may have had segments. */
+static bool may_be_removed(const struct inspect_shard *s)
+{
+    return s->no_folder && s->known && (s->entry.flags & (LOG_ENTRY_SEGMENT | LOG_ENTRY_DIRECT));
+}
+
 void inspect_block(struct inspect *i, struct inspect_shard *s, struct slice body, uint64_t offset,
                    struct block_header *out)
 {
@@ -165,6 +179,10 @@ void inspect_block(struct inspect *i, struct inspect_shard *s, struct slice body
     if (body.len != BLOCK_HEADER_BYTES + (size_t)b.payload_bytes || !records_fill_block(&b, payload))
         inspect_tell(i, LOG_DAMAGE, s, i->path, offset, "the records do not fill their block");
     uint64_t have = s->have;
+    if (may_be_removed(s) && b.base_counter > have && !inspect_skipped(have, b.base_counter)) {
+        inspect_removed(i, s);
+        return;
+    }
     if (b.base_counter != have && !inspect_skipped(have, b.base_counter))
         inspect_tell(i, LOG_DAMAGE, s, i->path, offset,
                      b.base_counter > have ? "shard %016llx: records %llu to %llu are missing before this block"
@@ -204,7 +222,9 @@ static void judge_all(struct inspect *i)
         qsort(i->shards, i->shard_count, sizeof(*i->shards), compare_shards);
     for (uint32_t k = 0; k < i->shard_count; k++) {
         struct inspect_shard *s = i->shards[k];
-        if (s->removed)
+        if (may_be_removed(s) && !s->removed && s->have < s->proven && !inspect_skipped(s->have, s->proven))
+            inspect_removed(i, s);
+        if (s->removed) /* the journal still tells of it; only the catalog knows whether it should be there */
             continue;
         judge(i, s);
         i->o->shards++;

@@ -14,9 +14,10 @@
 struct inspect_shard {
     uint64_t uid;
     struct log_shard_report report;
-    bool known;   /* an entry tells of it */
-    bool proved;  /* a journal has it, in an entry, a proof or a block */
-    bool removed; /* it had segments, and its folder is gone */
+    bool known;  /* an entry tells of it */
+    bool proved; /* a journal has it, in an entry, a proof or a block */
+    bool no_folder;
+    bool removed; /* it has no folder, but must have had segments: not looked at further */
     struct log_entry entry;
     uint64_t proven;        /* it must have the records below */
     uint64_t have;          /* it has been found to have the records below */
@@ -92,6 +93,8 @@ void inspect_tell(struct inspect *i, enum log_severity severity, struct inspect_
 int inspect_fail(struct inspect *i, int status, const char *file);
 /* Made if it is not there yet; NULL without memory. */
 struct inspect_shard *inspect_shard_of(struct inspect *i, uint64_t uid);
+/* The shard lacks records, and its folder too: its stream may have been deleted. */
+void inspect_removed(struct inspect *i, struct inspect_shard *s);
 /* Starts a walk of i->file from its beginning. */
 void inspect_walk_begin(struct inspect *i, uint64_t generation, uint64_t known_end, uint64_t limit);
 /* After file_scan: tells what the end is. True: it goes on behind damage. */

@@ -2,7 +2,8 @@
  * A shard's segments, for the offline verification (log_inspect.h).
  *
  * What counts of a shard's files, by its entry in the journals: those below the active segment (sealed), the active one up
- * to the entry's end, and, if the entry says "direct", the active one beyond that end and the files started since. The
+ * to the entry's end, and, if the entry says "direct", the active one beyond that end (not if it is sealed: a write there
+ * has failed) and the files started since. The
  * end of a sealed one is told by the head of the next; where that is not known (the next one was replaced) a block with a
  * counter of the next one ends it. Files that do not count were left by writes or openings that were never completed.
  * Thread: the loop's.
@@ -68,7 +69,7 @@ static void read_start(struct inspect *i, struct segment_start *out, struct slic
     for (size_t at = 0; at + FRAME_HEADER_BYTES <= window.len; at += FRAME_ALIGN)
         if (frame_header_read(slice_from(window, at), &h, &crc) == 0 &&
             memcmp(h.log_uid, i->recover.uid, FRAME_UID_BYTES) == 0 && h.shard_uid == i->shard->uid && h.offset == at &&
-            h.durable_to > 0)
+            h.generation > i->shard->entry.not_before && h.durable_to > 0)
             out->synced = true;
 }
 
@@ -128,7 +129,7 @@ static bool follower_counts(struct inspect *i, const struct segment_start *f, co
                             bool telling)
 {
     struct inspect_shard *s = i->shard;
-    if (is_direct(s) && f->good &&
+    if (is_direct(s) && f->good && f->generation > s->entry.not_before &&
         (f->epoch <= i->recover.last_epoch ||
          (is_fresh(i, f) && f->head.previous_generation == (before ? before->generation : 0))))
         return true;
@@ -224,7 +225,7 @@ static void walk_begin(struct inspect *i)
     } else if (is_active(i) && i->start.generation == e->segment_generation) {
         i->known_end = e->segment_end;
         i->known_crc = e->segment_crc;
-        limit = is_direct(i->shard) ? UINT64_MAX : e->segment_end;
+        limit = is_direct(i->shard) && !(e->flags & LOG_ENTRY_SEALED) ? UINT64_MAX : e->segment_end;
     }
     inspect_walk_begin(i, i->start.generation, i->known_end, limit);
 }
@@ -366,10 +367,8 @@ static void shard_begins(struct inspect *i)
     }
     if (!s->proved)
         i->segment_name_count = 0;
-    if (s->removed) { /* the journal still tells of it; only the catalog knows whether it should be there */
-        log_path_shard_dir(i->path, i->o->dir, s->uid);
-        inspect_tell(i, LOG_NOTE, s, i->path, 0, "the folder is gone: right if this shard's stream was deleted");
-    }
+    if (s->no_folder && has_active(s))
+        inspect_removed(i, s);
 }
 
 static void shard_ends(struct inspect *i)
@@ -393,7 +392,7 @@ void inspect_segments_run(struct task *t)
     TASK_AWAIT(t, io_list(t->loop, &t->op, i->path, &i->names));
     if (t->op.result < 0 && t->op.result != -ENOENT)
         TASK_EXIT(t, inspect_fail(i, (int)t->op.result, i->path));
-    i->shard->removed = t->op.result == -ENOENT && has_active(i->shard);
+    i->shard->no_folder = t->op.result == -ENOENT;
     t->status = take_names(i);
     io_names_free(&i->names);
     if (t->status < 0)
